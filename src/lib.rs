@@ -1,0 +1,5 @@
+//! Tollhouse turns Azure API Management into a paid API business on Stripe.
+
+pub mod ids;
+pub mod nearest;
+pub mod secret;
