@@ -1,6 +1,7 @@
 //! Tollhouse turns Azure API Management into a paid API business on Stripe.
 
 pub mod catalogue;
+pub mod config;
 pub mod ids;
 pub mod nearest;
 pub mod secret;
