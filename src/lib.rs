@@ -3,5 +3,6 @@
 pub mod catalogue;
 pub mod config;
 pub mod ids;
+pub mod lifecycle;
 pub mod nearest;
 pub mod secret;
