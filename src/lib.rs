@@ -6,3 +6,4 @@ pub mod ids;
 pub mod lifecycle;
 pub mod nearest;
 pub mod secret;
+pub mod store;

@@ -1,0 +1,103 @@
+//! What may be forgotten, in bounded pieces, so that the store does not grow without end.
+//!
+//! Usage, reports, invoices and subscriptions explain bills and stay. So do used salts, because a
+//! delegation's signature never expires, and events that failed, because a person has to look.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::Connection;
+
+use super::{StoreError, seconds};
+
+/// How long an event that is done is kept. Stripe sends one again for at most 30 days.
+const EVENTS_KEPT: TimeDelta = TimeDelta::days(90);
+const JOB_RUNS_KEPT: TimeDelta = TimeDelta::days(90);
+/// Rows of one table that go at once: a few milliseconds of the writer's time.
+const PIECE: u32 = 1_000;
+
+/// Forgets a piece of what is older than its time at `now`; says how many rows went.
+pub fn tidy(db: &Connection, now: DateTime<Utc>) -> Result<usize, StoreError> {
+    let old = [
+        (
+            "DELETE FROM inbox WHERE rowid IN (SELECT rowid FROM inbox
+             WHERE settled_at <= ?1 AND state IN ('applied', 'ignored')
+             ORDER BY settled_at LIMIT ?2)",
+            now - EVENTS_KEPT,
+        ),
+        (
+            "DELETE FROM job_runs WHERE run_id IN (SELECT run_id FROM job_runs
+             WHERE started_at <= ?1 ORDER BY run_id LIMIT ?2)",
+            now - JOB_RUNS_KEPT,
+        ),
+        (
+            "DELETE FROM sessions WHERE rowid IN (SELECT rowid FROM sessions
+             WHERE expires_at <= ?1 LIMIT ?2)",
+            now,
+        ),
+        (
+            "DELETE FROM delegations WHERE rowid IN (SELECT rowid FROM delegations
+             WHERE expires_at <= ?1 LIMIT ?2)",
+            now,
+        ),
+    ];
+    let mut forgotten = 0;
+    for (statement, limit) in old {
+        forgotten += db
+            .prepare_cached(statement)?
+            .execute((seconds(limit), PIECE))?;
+    }
+    Ok(forgotten)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta, TimeZone, Utc};
+    use rusqlite::Connection;
+
+    use super::tidy;
+    use crate::store::inbox::{self, Ending, Event};
+    use crate::store::jobs;
+    use crate::store::testing::scratch;
+
+    fn now() -> DateTime<Utc> {
+        Utc.with_ymd_and_hms(2026, 6, 1, 0, 0, 0).unwrap()
+    }
+
+    fn receive(db: &Connection, id: &str, ending: Option<Ending>, days_ago: i64) {
+        let then = now() - TimeDelta::days(days_ago);
+        let event = Event {
+            id: id.to_owned(),
+            event_type: "invoice.paid".to_owned(),
+            object_id: "in_1".to_owned(),
+            payload: b"{}".to_vec(),
+        };
+        inbox::keep(db, &event, then).unwrap();
+        if let Some(ending) = ending {
+            inbox::settle(db, id, ending, "Done.", then).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_what_is_done_and_old_is_forgotten() {
+        let scratch = scratch();
+        let change = scratch.store.write(|db| {
+            receive(db, "evt_old", Some(Ending::Applied), 90);
+            receive(db, "evt_new", Some(Ending::Ignored), 89);
+            receive(db, "evt_failed", Some(Ending::Failed), 200);
+            receive(db, "evt_waiting", None, 200);
+            let run = jobs::start(db, jobs::USAGE, now() - TimeDelta::days(90))?;
+            jobs::finish(db, run, true, "Done.", now() - TimeDelta::days(90))?;
+            jobs::start(db, jobs::USAGE, now())?;
+            let forgotten = (tidy(db, now())?, tidy(db, now())?);
+            Ok((
+                forgotten,
+                inbox::counts(db)?,
+                jobs::last_complete(db, jobs::USAGE)?,
+            ))
+        });
+        let (forgotten, counts, last_complete) = change.wait().unwrap();
+        assert_eq!(forgotten, (2, 0));
+        assert_eq!((counts.applied, counts.ignored), (0, 1));
+        assert_eq!((counts.failed, counts.waiting), (1, 1));
+        assert_eq!(last_complete, None);
+    }
+}

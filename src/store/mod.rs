@@ -1,0 +1,224 @@
+//! The SQLite store: everything that Tollhouse must not forget. SQL lives only below this folder.
+//!
+//! One writer thread owns the write connection. It takes everything that waits, runs each piece
+//! in a savepoint of one transaction, commits once with `synchronous=FULL`, and only then answers:
+//! an answer means *durable*, and a hundred waiting webhooks cost one disk flush. Reads use
+//! connections of their own and see the last commit (WAL mode).
+//!
+//! Each table has its own file, whose functions take a `&Connection`, so that several of them
+//! compose into one transaction:
+//!
+//! ```text
+//! store.write(move |db| { subscriptions::save(db, &record)?; inbox::settle(db, &event, …) }).await?
+//! ```
+
+pub mod accounts;
+pub mod checkouts;
+pub mod delegations;
+pub mod housekeeping;
+pub mod inbox;
+pub mod invoices;
+pub mod jobs;
+pub mod sessions;
+pub mod settings;
+pub mod subscriptions;
+pub mod usage;
+
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OpenFlags};
+
+pub use writer::Pending;
+
+/// How long a connection waits for another process (a command-line job beside `serve`).
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle read connections that are kept open.
+const IDLE_READERS: usize = 8;
+
+/// Why the store could not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("could not open the store at {path}")]
+    Open {
+        path: PathBuf,
+        source: rusqlite::Error,
+    },
+    #[error("could not create the store's folder or file at {path}")]
+    Create {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("could not bring the store's tables up to date")]
+    Migrate(#[source] Box<refinery::Error>),
+    #[error("a statement of the store failed")]
+    Statement(#[from] rusqlite::Error),
+    #[error("the store could not make a change durable")]
+    Commit(#[source] Arc<rusqlite::Error>),
+    #[error("the store holds a value that makes no sense: {0}")]
+    Nonsense(String),
+    #[error("the store has stopped")]
+    Stopped,
+}
+
+/// The store. Cheap to clone; the last clone to go ends the writer thread.
+#[derive(Clone)]
+pub struct Store {
+    writer: writer::Writer,
+    readers: Arc<Readers>,
+}
+
+struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+mod migrations {
+    refinery::embed_migrations!("migrations");
+}
+
+impl Store {
+    /// Opens the store at `path`, creates it where it is missing (readable by its owner only)
+    /// and brings its tables up to date.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        create_private(path)?;
+        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        migrations::migrations::runner()
+            .run(&mut connection)
+            .map_err(|error| StoreError::Migrate(Box::new(error)))?;
+        let readers = Readers {
+            path: path.to_owned(),
+            idle: Mutex::default(),
+        };
+        Ok(Self {
+            writer: writer::Writer::start(connection),
+            readers: Arc::new(readers),
+        })
+    }
+
+    /// Runs `change` on the writer thread, all of it or nothing.
+    ///
+    /// The answer comes after the change is on disk. Await it, or [`Pending::wait`] for it on a
+    /// plain thread. When `change` fails, nothing of it is kept.
+    pub fn write<T, F>(&self, change: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.writer.submit(change)
+    }
+
+    /// Runs `question` on a read connection. Blocks for the length of the query.
+    pub fn read<T>(
+        &self,
+        question: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let connection = self.readers.take()?;
+        let answer = question(&connection);
+        self.readers.put_back(connection);
+        answer
+    }
+}
+
+impl Readers {
+    fn take(&self) -> Result<Connection, StoreError> {
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        idle.map_or_else(|| connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY), Ok)
+    }
+
+    fn put_back(&self, connection: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_READERS {
+            idle.push(connection);
+        }
+    }
+}
+
+/// Creates the file where it is missing, readable by its owner only.
+///
+/// A file that exists is not touched: POSIX drops all of a process's locks on a file when any
+/// descriptor of it is closed. A second store on the same file would so unlock the first, and
+/// another process that closes the database would take itself for the last one and delete the
+/// log under the feet of both (<https://sqlite.org/howtocorrupt.html>, 2.2).
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let failed = |source| StoreError::Create {
+        path: path.to_owned(),
+        source,
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    match options.create_new(true).write(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(failed(error)),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, StoreError> {
+    let open = || {
+        let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        if mode.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
+            connection.pragma_update(None, "journal_mode", "wal")?;
+            connection.pragma_update(None, "synchronous", "full")?;
+        }
+        connection.pragma_update(None, "foreign_keys", "on")?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    };
+    open().map_err(|source| StoreError::Open {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// A time as the store keeps it: unix seconds.
+pub(crate) fn seconds(time: DateTime<Utc>) -> i64 {
+    time.timestamp()
+}
+
+/// Unix seconds as a time.
+pub(crate) fn time(seconds: i64) -> Result<DateTime<Utc>, StoreError> {
+    DateTime::from_timestamp(seconds, 0)
+        .ok_or_else(|| StoreError::Nonsense(format!("the time {seconds}")))
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! A store in a folder of its own that goes with the test.
+
+    use super::Store;
+
+    pub(crate) struct Scratch {
+        pub(crate) store: Store,
+        folder: tempfile::TempDir,
+    }
+
+    impl Scratch {
+        /// The same store as another process would open it.
+        pub(crate) fn of_another_process(&self) -> Store {
+            Store::open(&path(&self.folder)).unwrap()
+        }
+    }
+
+    fn path(folder: &tempfile::TempDir) -> std::path::PathBuf {
+        folder.path().join("tollhouse.db")
+    }
+
+    pub(crate) fn scratch() -> Scratch {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&path(&folder)).unwrap();
+        Scratch { store, folder }
+    }
+}

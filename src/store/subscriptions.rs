@@ -1,0 +1,345 @@
+//! Subscriptions as last seen at Stripe, and the access that follows.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+
+use super::{StoreError, seconds, time};
+use crate::ids::{ProductId, SubscriptionName, UserId};
+use crate::lifecycle::Access;
+
+/// One subscription. Its id is Stripe's, and that of the APIM subscription too; a free one, in
+/// which Stripe has no part, has an id of ours that starts with `free_`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    pub id: String,
+    pub user_id: UserId,
+    pub product_id: ProductId,
+    pub name: SubscriptionName,
+    pub checkout_id: Option<String>,
+    pub customer_id: Option<String>,
+    /// Stripe's word for its status; absent for a free subscription.
+    pub stripe_status: Option<String>,
+    /// What its usage is reported to; absent where the price is not metered.
+    pub meter: Option<Meter>,
+    pub started_at: DateTime<Utc>,
+    pub period: Option<Period>,
+    pub cancel_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub past_due_since: Option<DateTime<Utc>>,
+    pub wanted: Access,
+    /// Why it is wanted, in one sentence.
+    pub reason: String,
+    /// What APIM confirmed last; absent before the first time.
+    pub applied: Option<Access>,
+    pub recheck_at: Option<DateTime<Utc>>,
+    /// How often applying has failed in a row.
+    pub attempts: u32,
+    pub problem: Option<String>,
+    pub updated_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meter {
+    pub id: String,
+    pub event_name: String,
+}
+
+/// A billing period: the start belongs to it, the end does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    pub start: DateTime<Utc>,
+    pub end: DateTime<Utc>,
+}
+
+const COLUMNS: &str = "subscription_id, user_id, product_id, name, checkout_id, customer_id, \
+    stripe_status, meter_event_name, meter_id, started_at, period_start, period_end, cancel_at, \
+    ended_at, past_due_since, wanted_state, reason, applied_state, recheck_at, attempts, problem, \
+    updated_at";
+
+/// Keeps the subscription, in place of what was kept under its id.
+pub fn save(db: &Connection, subscription: &Subscription) -> Result<(), StoreError> {
+    let values = "(:id, :user, :product, :name, :checkout, :customer, :status, :event_name, :meter, \
+        :started, :period_start, :period_end, :cancel, :ended, :past_due, :wanted, :reason, \
+        :applied, :recheck, :attempts, :problem, :updated)";
+    let sql = format!("INSERT OR REPLACE INTO subscriptions ({COLUMNS}) VALUES {values}");
+    let meter = subscription.meter.as_ref();
+    db.prepare_cached(&sql)?.execute(named_params! {
+        ":id": subscription.id,
+        ":user": subscription.user_id.as_str(),
+        ":product": subscription.product_id.as_str(),
+        ":name": subscription.name.as_str(),
+        ":checkout": subscription.checkout_id,
+        ":customer": subscription.customer_id,
+        ":status": subscription.stripe_status,
+        ":event_name": meter.map(|meter| &meter.event_name),
+        ":meter": meter.map(|meter| &meter.id),
+        ":started": seconds(subscription.started_at),
+        ":period_start": subscription.period.map(|period| seconds(period.start)),
+        ":period_end": subscription.period.map(|period| seconds(period.end)),
+        ":cancel": subscription.cancel_at.map(seconds),
+        ":ended": subscription.ended_at.map(seconds),
+        ":past_due": subscription.past_due_since.map(seconds),
+        ":wanted": subscription.wanted.word(),
+        ":reason": subscription.reason,
+        ":applied": subscription.applied.map(Access::word),
+        ":recheck": subscription.recheck_at.map(seconds),
+        ":attempts": subscription.attempts,
+        ":problem": subscription.problem,
+        ":updated": seconds(subscription.updated_at),
+    })?;
+    Ok(())
+}
+
+pub fn get(db: &Connection, id: &str) -> Result<Option<Subscription>, StoreError> {
+    Ok(select(db, "subscription_id = ?1", id)?.pop())
+}
+
+pub fn by_checkout(db: &Connection, checkout_id: &str) -> Result<Option<Subscription>, StoreError> {
+    Ok(select(db, "checkout_id = ?1", checkout_id)?.pop())
+}
+
+/// A consumer's subscriptions, newest first.
+pub fn of_user(db: &Connection, user_id: &UserId) -> Result<Vec<Subscription>, StoreError> {
+    select(
+        db,
+        "user_id = ?1 ORDER BY started_at DESC, subscription_id",
+        user_id.as_str(),
+    )
+}
+
+/// Those whose access time alone may change by `now`, and those that could not be applied yet:
+/// the most overdue first, at most `limit`.
+pub fn due_for_recheck(
+    db: &Connection,
+    now: DateTime<Utc>,
+    limit: u32,
+) -> Result<Vec<Subscription>, StoreError> {
+    let condition = format!("recheck_at <= ?1 ORDER BY recheck_at, subscription_id LIMIT {limit}");
+    select(db, &condition, seconds(now))
+}
+
+/// Makes every subscription that could not be applied due again, from the first attempt on; says
+/// how many there were.
+pub fn retry_stuck(db: &Connection, now: DateTime<Utc>) -> Result<usize, StoreError> {
+    let mut statement = db.prepare_cached(
+        "UPDATE subscriptions SET recheck_at = ?1, attempts = 0 WHERE problem IS NOT NULL",
+    )?;
+    Ok(statement.execute([seconds(now)])?)
+}
+
+/// How many could not be applied.
+pub fn stuck(db: &Connection) -> Result<u64, StoreError> {
+    let mut statement =
+        db.prepare_cached("SELECT count(*) FROM subscriptions WHERE problem IS NOT NULL")?;
+    Ok(statement.query_row([], |row| row.get(0))?)
+}
+
+/// Those whose usage is reported: metered, known to Stripe, and not ended before `since`.
+pub fn metered(db: &Connection, since: DateTime<Utc>) -> Result<Vec<Subscription>, StoreError> {
+    let condition =
+        "meter_id IS NOT NULL AND coalesce(ended_at, ?1) >= ?1 ORDER BY subscription_id";
+    select(db, condition, seconds(since))
+}
+
+/// All, newest first, at most `limit`.
+pub fn newest(db: &Connection, limit: u32) -> Result<Vec<Subscription>, StoreError> {
+    select(
+        db,
+        "true ORDER BY started_at DESC, subscription_id LIMIT ?1",
+        limit,
+    )
+}
+
+/// How many there are by the access that is wanted: the word and the number.
+pub fn counts(db: &Connection) -> Result<Vec<(String, u64)>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT wanted_state, count(*) FROM subscriptions GROUP BY wanted_state ORDER BY wanted_state",
+    )?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Whether `customer_id` already carries a subscription on this meter that Stripe may still bill.
+pub fn is_on_meter(
+    db: &Connection,
+    customer_id: &str,
+    meter_event_name: &str,
+) -> Result<bool, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT 1 FROM subscriptions WHERE customer_id = ?1 AND meter_event_name = ?2
+         AND stripe_status NOT IN ('canceled', 'incomplete_expired')",
+    )?;
+    Ok(statement
+        .query_row((customer_id, meter_event_name), |_| Ok(()))
+        .optional()?
+        .is_some())
+}
+
+fn select(
+    db: &Connection,
+    condition: &str,
+    value: impl rusqlite::ToSql,
+) -> Result<Vec<Subscription>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM subscriptions WHERE {condition}");
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut rows = statement.query([value])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(subscription(row)?);
+    }
+    Ok(found)
+}
+
+fn subscription(row: &Row<'_>) -> Result<Subscription, StoreError> {
+    let moment = |column: &str| -> Result<Option<DateTime<Utc>>, StoreError> {
+        row.get::<_, Option<i64>>(column)?.map(time).transpose()
+    };
+    let id: String = row.get("subscription_id")?;
+    let nonsense = |what: &str| StoreError::Nonsense(format!("the {what} of subscription {id}"));
+    let access = |column: &str| -> Result<Option<Access>, StoreError> {
+        let word: Option<String> = row.get(column)?;
+        word.map(|word| Access::parse(&word).ok_or_else(|| nonsense(column)))
+            .transpose()
+    };
+    let text = |column: &str| row.get::<_, String>(column);
+    Ok(Subscription {
+        user_id: UserId::parse(&text("user_id")?).map_err(|_| nonsense("user id"))?,
+        product_id: ProductId::parse(&text("product_id")?).map_err(|_| nonsense("product id"))?,
+        name: SubscriptionName::parse(&text("name")?).map_err(|_| nonsense("name"))?,
+        checkout_id: row.get("checkout_id")?,
+        customer_id: row.get("customer_id")?,
+        stripe_status: row.get("stripe_status")?,
+        meter: meter(row)?,
+        started_at: time(row.get("started_at")?)?,
+        period: moment("period_start")?
+            .zip(moment("period_end")?)
+            .map(|(start, end)| Period { start, end }),
+        cancel_at: moment("cancel_at")?,
+        ended_at: moment("ended_at")?,
+        past_due_since: moment("past_due_since")?,
+        wanted: access("wanted_state")?.ok_or_else(|| nonsense("wanted state"))?,
+        reason: text("reason")?,
+        applied: access("applied_state")?,
+        recheck_at: moment("recheck_at")?,
+        attempts: row.get("attempts")?,
+        problem: row.get("problem")?,
+        updated_at: time(row.get("updated_at")?)?,
+        id,
+    })
+}
+
+fn meter(row: &Row<'_>) -> Result<Option<Meter>, StoreError> {
+    let id: Option<String> = row.get("meter_id")?;
+    let event_name: Option<String> = row.get("meter_event_name")?;
+    Ok(id
+        .zip(event_name)
+        .map(|(id, event_name)| Meter { id, event_name }))
+}
+
+/// The ids of all subscriptions.
+pub fn ids(db: &Connection) -> Result<std::collections::HashSet<String>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT subscription_id FROM subscriptions")?;
+    let ids = statement.query_map([], |row| row.get(0))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// Makes the subscription due to be looked at again.
+pub fn recheck(db: &Connection, id: &str, at: DateTime<Utc>) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached(
+        "UPDATE subscriptions SET recheck_at = min(coalesce(recheck_at, ?2), ?2)
+         WHERE subscription_id = ?1",
+    )?;
+    statement.execute((id, seconds(at)))?;
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use chrono::{TimeZone, Utc};
+
+    use super::{Meter, Period, Subscription};
+    use crate::ids::{ProductId, SubscriptionName, UserId};
+    use crate::lifecycle::Access;
+
+    /// Metered, active, in March 2026.
+    pub(crate) fn subscription(id: &str) -> Subscription {
+        let start = Utc.with_ymd_and_hms(2026, 3, 1, 0, 0, 0).unwrap();
+        let end = Utc.with_ymd_and_hms(2026, 4, 1, 0, 0, 0).unwrap();
+        Subscription {
+            id: id.to_owned(),
+            user_id: UserId::parse("u-1").unwrap(),
+            product_id: ProductId::parse("payg").unwrap(),
+            name: SubscriptionName::parse("Weather").unwrap(),
+            checkout_id: None,
+            customer_id: Some("cus_1".to_owned()),
+            stripe_status: Some("active".to_owned()),
+            meter: Some(Meter {
+                id: "mtr_1".to_owned(),
+                event_name: "tollhouse_payg_calls".to_owned(),
+            }),
+            started_at: start,
+            period: Some(Period { start, end }),
+            cancel_at: None,
+            ended_at: None,
+            past_due_since: None,
+            wanted: Access::Active,
+            reason: "The subscription is in good standing.".to_owned(),
+            applied: Some(Access::Active),
+            recheck_at: None,
+            attempts: 0,
+            problem: None,
+            updated_at: start,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{TimeDelta, TimeZone, Utc};
+
+    use super::testing::subscription;
+    use super::{Subscription, due_for_recheck, retry_stuck, save, stuck};
+    use crate::store::testing::scratch;
+
+    #[test]
+    fn a_subscription_that_was_given_up_is_due_again_when_someone_asks_for_it() {
+        let scratch = scratch();
+        let now = Utc.with_ymd_and_hms(2026, 3, 5, 0, 0, 0).unwrap();
+        let change = scratch.store.write(move |db| {
+            let given_up = Subscription {
+                attempts: 8,
+                problem: Some("The product is not there.".to_owned()),
+                ..subscription("sub_1")
+            };
+            save(db, &given_up)?;
+            save(db, &subscription("sub_2"))?;
+            let before = due_for_recheck(db, now, 10)?.len();
+            let retried = retry_stuck(db, now)?;
+            Ok((before, stuck(db)?, retried, due_for_recheck(db, now, 10)?))
+        });
+        let (before, stuck, retried, after) = change.wait().unwrap();
+        assert_eq!((before, stuck, retried), (0, 1, 1));
+        assert_eq!(after[0].id, "sub_1");
+        assert_eq!(after[0].attempts, 0);
+    }
+
+    #[test]
+    fn the_most_overdue_come_first_and_not_all_at_once() {
+        let scratch = scratch();
+        let now = Utc.with_ymd_and_hms(2026, 3, 5, 0, 0, 0).unwrap();
+        let change = scratch.store.write(move |db| {
+            for (id, minutes_ago) in [("sub_1", 1), ("sub_2", 3), ("sub_3", 2)] {
+                let recheck_at = Some(now - TimeDelta::minutes(minutes_ago));
+                let due = Subscription {
+                    recheck_at,
+                    ..subscription(id)
+                };
+                save(db, &due)?;
+            }
+            due_for_recheck(db, now, 2)
+        });
+        let due = change.wait().unwrap();
+        let ids: Vec<&str> = due.iter().map(|due| due.id.as_str()).collect();
+        assert_eq!(ids, ["sub_2", "sub_3"]);
+    }
+}

@@ -1,0 +1,283 @@
+//! Calls per subscription and UTC day, and what of them was reported to Stripe's meters.
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+
+use super::subscriptions::Period;
+use super::{StoreError, seconds, time};
+
+/// The calls of one subscription, by the class of their answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Calls {
+    pub success: u64,
+    pub blocked: u64,
+    pub failed: u64,
+    pub other: u64,
+}
+
+impl Calls {
+    pub fn total(self) -> u64 {
+        self.success + self.blocked + self.failed + self.other
+    }
+}
+
+/// A subscription's calls of one UTC day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Day {
+    pub subscription_id: String,
+    pub day: NaiveDate,
+    pub calls: Calls,
+}
+
+/// Keeps what was read for a subscription and day. Calls that happened cannot un-happen: where an
+/// earlier reading was larger, it stays, and the answer is `false`.
+pub fn save_day(db: &Connection, day: &Day, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    let mut statement = db.prepare_cached(
+        "INSERT INTO usage_days (subscription_id, day, success, blocked, failed, other, read_at)
+         VALUES (:id, :day, :success, :blocked, :failed, :other, :now)
+         ON CONFLICT (subscription_id, day) DO UPDATE SET success = excluded.success,
+             blocked = excluded.blocked, failed = excluded.failed, other = excluded.other,
+             read_at = excluded.read_at
+         WHERE excluded.success + excluded.blocked + excluded.failed + excluded.other
+             >= success + blocked + failed + other",
+    )?;
+    let kept = statement.execute(named_params! {
+        ":id": day.subscription_id,
+        ":day": day.day.to_string(),
+        ":success": day.calls.success,
+        ":blocked": day.calls.blocked,
+        ":failed": day.calls.failed,
+        ":other": day.calls.other,
+        ":now": seconds(now),
+    })?;
+    Ok(kept == 1)
+}
+
+/// The sum of a subscription's calls over `days`, both ends included.
+pub fn total(
+    db: &Connection,
+    subscription_id: &str,
+    days: &RangeInclusive<NaiveDate>,
+) -> Result<Calls, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT coalesce(sum(success), 0), coalesce(sum(blocked), 0), coalesce(sum(failed), 0),
+                coalesce(sum(other), 0)
+         FROM usage_days WHERE subscription_id = ?1 AND day BETWEEN ?2 AND ?3",
+    )?;
+    let range = (
+        subscription_id,
+        days.start().to_string(),
+        days.end().to_string(),
+    );
+    Ok(statement.query_row(range, |row| {
+        Ok(Calls {
+            success: row.get(0)?,
+            blocked: row.get(1)?,
+            failed: row.get(2)?,
+            other: row.get(3)?,
+        })
+    })?)
+}
+
+/// That `day` was read completely: `rows` subscriptions, `unknown_rows` of them not ours.
+pub fn mark_collected(
+    db: &Connection,
+    day: NaiveDate,
+    rows: u64,
+    unknown_rows: u64,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached(
+        "INSERT OR REPLACE INTO collected_days (day, read_at, rows, unknown_rows)
+         VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    statement.execute((day.to_string(), seconds(now), rows, unknown_rows))?;
+    Ok(())
+}
+
+/// When `day` was last read completely.
+pub fn collected_at(db: &Connection, day: NaiveDate) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT read_at FROM collected_days WHERE day = ?1")?;
+    let read_at: Option<i64> = statement
+        .query_row([day.to_string()], |row| row.get(0))
+        .optional()?;
+    read_at.map(time).transpose()
+}
+
+/// The days from `first` on that were read completely, and when each was last.
+pub fn collected_since(
+    db: &Connection,
+    first: NaiveDate,
+) -> Result<HashMap<NaiveDate, DateTime<Utc>>, StoreError> {
+    let mut statement =
+        db.prepare_cached("SELECT day, read_at FROM collected_days WHERE day >= ?1")?;
+    let mut rows = statement.query([first.to_string()])?;
+    let mut days = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let day: String = row.get(0)?;
+        let parsed = day
+            .parse()
+            .map_err(|_| StoreError::Nonsense(format!("the day {day}")))?;
+        days.insert(parsed, time(row.get(1)?)?);
+    }
+    Ok(days)
+}
+
+/// A meter event: the calls of a period so far, as an absolute total.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Push {
+    /// Derived from the subscription, the period and `event_at`: sending it again changes nothing.
+    pub identifier: String,
+    pub subscription_id: String,
+    pub customer_id: String,
+    pub meter_event_name: String,
+    pub period: Period,
+    pub calls: u64,
+    /// The event's timestamp at Stripe: inside the period, later than the push before.
+    pub event_at: DateTime<Utc>,
+    pub state: PushState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PushState {
+    /// Written down; whether Stripe has it is not known.
+    Planned,
+    Delivered,
+    /// Stripe said no.
+    Refused,
+}
+
+impl PushState {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Delivered => "delivered",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+const PUSH_COLUMNS: &str = "identifier, subscription_id, customer_id, meter_event_name, \
+    period_start, period_end, calls, event_at, state";
+
+/// Writes down the intent to push, before the call to Stripe.
+pub fn plan_push(db: &Connection, push: &Push, now: DateTime<Utc>) -> Result<(), StoreError> {
+    let sql = format!(
+        "INSERT INTO meter_pushes ({PUSH_COLUMNS}, planned_at)
+         VALUES (:identifier, :subscription, :customer, :event_name, :start, :end, :calls, :event_at,
+                 :state, :now)"
+    );
+    db.prepare_cached(&sql)?.execute(named_params! {
+        ":identifier": push.identifier,
+        ":subscription": push.subscription_id,
+        ":customer": push.customer_id,
+        ":event_name": push.meter_event_name,
+        ":start": seconds(push.period.start),
+        ":end": seconds(push.period.end),
+        ":calls": push.calls,
+        ":event_at": seconds(push.event_at),
+        ":state": push.state.word(),
+        ":now": seconds(now),
+    })?;
+    Ok(())
+}
+
+/// Writes down what became of a push; `problem` says why it was refused.
+pub fn settle_push(
+    db: &Connection,
+    identifier: &str,
+    state: PushState,
+    problem: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached(
+        "UPDATE meter_pushes SET state = ?2, problem = ?3, settled_at = ?4 WHERE identifier = ?1",
+    )?;
+    statement.execute((identifier, state.word(), problem, seconds(now)))?;
+    Ok(())
+}
+
+/// The newest push of a subscription's period.
+pub fn last_push(
+    db: &Connection,
+    subscription_id: &str,
+    period_start: DateTime<Utc>,
+) -> Result<Option<Push>, StoreError> {
+    let sql = format!(
+        "SELECT {PUSH_COLUMNS} FROM meter_pushes
+         WHERE subscription_id = ?1 AND period_start = ?2 ORDER BY event_at DESC LIMIT 1"
+    );
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut rows = statement.query((subscription_id, seconds(period_start)))?;
+    rows.next()?.map(push).transpose()
+}
+
+fn push(row: &Row<'_>) -> Result<Push, StoreError> {
+    let state: String = row.get(8)?;
+    let states = [PushState::Planned, PushState::Delivered, PushState::Refused];
+    let known = states.into_iter().find(|known| known.word() == state);
+    Ok(Push {
+        identifier: row.get(0)?,
+        subscription_id: row.get(1)?,
+        customer_id: row.get(2)?,
+        meter_event_name: row.get(3)?,
+        period: Period {
+            start: time(row.get(4)?)?,
+            end: time(row.get(5)?)?,
+        },
+        calls: row.get(6)?,
+        event_at: time(row.get(7)?)?,
+        state: known.ok_or_else(|| StoreError::Nonsense(format!("the push state {state}")))?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, NaiveDate, Utc};
+
+    use super::{Calls, Day, save_day, total};
+    use crate::store::testing;
+
+    fn day(of_march: u32, success: u64) -> Day {
+        Day {
+            subscription_id: "sub_1".into(),
+            day: NaiveDate::from_ymd_opt(2026, 3, of_march).unwrap(),
+            calls: Calls {
+                success,
+                blocked: 1,
+                failed: 2,
+                other: 3,
+            },
+        }
+    }
+
+    #[test]
+    fn reading_a_day_again_replaces_it_and_never_shrinks_it() {
+        let scratch = testing::scratch();
+        let now = DateTime::<Utc>::UNIX_EPOCH;
+        let kept = scratch.store.write(move |db| {
+            let kept = [
+                save_day(db, &day(1, 5), now)?,
+                save_day(db, &day(1, 7), now)?,
+                save_day(db, &day(1, 6), now)?,
+                save_day(db, &day(2, 10), now)?,
+                save_day(db, &day(3, 100), now)?,
+            ];
+            let sum = total(db, "sub_1", &(day(1, 0).day..=day(2, 0).day))?;
+            assert_eq!(
+                sum,
+                Calls {
+                    success: 17,
+                    blocked: 2,
+                    failed: 4,
+                    other: 6
+                }
+            );
+            Ok(kept)
+        });
+        assert_eq!(kept.wait().unwrap(), [true, true, false, true, true]);
+    }
+}
