@@ -1,9 +1,12 @@
 //! Tollhouse turns Azure API Management into a paid API business on Stripe.
 
+pub mod apim;
 pub mod catalogue;
 pub mod config;
 pub mod ids;
 pub mod lifecycle;
 pub mod nearest;
+pub mod outbound;
 pub mod secret;
 pub mod store;
+pub mod stripe;

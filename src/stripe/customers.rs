@@ -1,0 +1,48 @@
+//! Customers.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use stripe_core::customer::{CreateCustomer, RetrieveCustomer};
+
+use super::Stripe;
+use super::setup::pairs;
+use crate::outbound::CallError;
+
+/// A customer to create.
+#[derive(Debug, Clone)]
+pub struct NewCustomer {
+    pub email: String,
+    pub name: Option<String>,
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A customer, as far as we use it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Customer {
+    pub id: String,
+    #[serde(default)]
+    pub email: Option<String>,
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// Stripe keeps answering for a deleted customer, with little more than this.
+    #[serde(default)]
+    pub deleted: bool,
+}
+
+impl Stripe {
+    pub fn create_customer(&self, new: &NewCustomer, key: &str) -> Result<Customer, CallError> {
+        let mut request = CreateCustomer::new()
+            .email(new.email.as_str())
+            .metadata(pairs(&new.metadata));
+        if let Some(name) = &new.name {
+            request = request.name(name.as_str());
+        }
+        self.transport.post("create the customer", &request, key)
+    }
+
+    pub fn get_customer(&self, id: &str) -> Result<Customer, CallError> {
+        let operation = format!("read the customer `{id}`");
+        self.transport.get(&operation, &RetrieveCustomer::new(id))
+    }
+}

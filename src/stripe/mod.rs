@@ -1,0 +1,65 @@
+//! Stripe: every call that the product makes, and what it reads of the answers.
+//!
+//! The API version is the one that async-stripe's builders are generated from, and every call
+//! carries it. Calls block; see [`crate::outbound`]. Everything that changes something takes an
+//! idempotency key, which the caller derives from what it is about, so that the same intent
+//! carries the same key after a crash (design D8).
+
+mod checkout;
+mod customers;
+mod events;
+mod invoices;
+mod meters;
+mod page;
+mod prices;
+mod setup;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+mod transport;
+mod wire;
+
+use serde::de::IgnoredAny;
+use stripe_product::product::ListProduct;
+
+pub use checkout::{
+    AnchorDay, CheckoutSession, CheckoutStatus, NewCheckout, PaymentStatus, PortalSession,
+};
+pub use customers::{Customer, NewCustomer};
+pub use events::{Event, HANDLED_EVENTS};
+pub use invoices::{BillingReason, Invoice, InvoiceLine, InvoiceStatus};
+pub use meters::{Delivered, Meter, MeterEvent};
+pub use prices::{NewPrice, Price};
+pub use setup::{NewProduct, NewWebhookEndpoint, Product, WebhookEndpoint};
+pub use subscriptions::{Subscription, SubscriptionItem, SubscriptionStatus, UsageType};
+
+use crate::config;
+use crate::outbound::CallError;
+use transport::Transport;
+
+/// A Stripe account. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Stripe {
+    transport: Transport,
+}
+
+impl Stripe {
+    pub fn new(settings: &config::Stripe) -> Self {
+        Self {
+            transport: Transport::new(settings),
+        }
+    }
+
+    /// The API version that every call carries, and that a webhook endpoint has to be created
+    /// with so that its events look the same.
+    pub fn api_version() -> String {
+        stripe_shared::version::VERSION.to_string()
+    }
+
+    /// Asks for one product, the least that a key with our permissions may read.
+    pub fn ping(&self) -> Result<(), CallError> {
+        let request = ListProduct::new().limit(1);
+        let _answer: IgnoredAny = self.transport.get("reach the account", &request)?;
+        Ok(())
+    }
+}
