@@ -1,0 +1,258 @@
+//! Call counts, kept as Azure's built-in analytics keeps them: in buckets of 15 minutes, by
+//! status class, and visible only after a while.
+
+mod series;
+
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+/// The length of a bucket, in seconds.
+pub const BUCKET_SECONDS: i64 = 15 * 60;
+/// How old a call is before a report shows it ("15 minutes or more"), unless set otherwise.
+const DEFAULT_LAG: TimeDelta = TimeDelta::minutes(15);
+
+/// What a call is counted under; an empty text where Azure shows `-`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Dimensions {
+    pub subscription: String,
+    pub product: String,
+    pub user: String,
+    pub api: String,
+    pub operation: String,
+}
+
+/// Calls by status class, and what they transferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    pub success: u64,
+    pub blocked: u64,
+    pub failed: u64,
+    pub other: u64,
+    /// In bytes.
+    pub bandwidth: u64,
+}
+
+impl Counts {
+    /// `calls` calls that were answered with `status`, and `bytes` bytes each.
+    pub fn of(status: u16, calls: u64, bytes: u64) -> Self {
+        let mut counts = Self {
+            bandwidth: calls * bytes,
+            ..Self::default()
+        };
+        *counts.class(status) += calls;
+        counts
+    }
+
+    pub fn total(&self) -> u64 {
+        self.success + self.blocked + self.failed + self.other
+    }
+
+    /// The class that Azure's reports count `status` in.
+    fn class(&mut self, status: u16) -> &mut u64 {
+        match status {
+            0..=301 | 304 | 307 => &mut self.success,
+            401 | 403 | 429 => &mut self.blocked,
+            400 | 500..=599 => &mut self.failed,
+            _ => &mut self.other,
+        }
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        self.success += more.success;
+        self.blocked += more.blocked;
+        self.failed += more.failed;
+        self.other += more.other;
+        self.bandwidth += more.bandwidth;
+    }
+}
+
+/// One bucket of one combination of dimensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    pub start: DateTime<Utc>,
+    pub dimensions: Arc<Dimensions>,
+    pub counts: Counts,
+}
+
+/// Every call that the gateway answered.
+#[derive(Debug, Deserialize)]
+#[serde(from = "series::Kept<Dimensions>")]
+pub struct Usage {
+    lag: TimeDelta,
+    /// Calls by the second in which they were made, until they are old enough for the reports.
+    fresh: BTreeMap<i64, Vec<(Arc<Dimensions>, Counts)>>,
+    /// What the reports show, by the bucket's start in Unix seconds.
+    visible: BTreeMap<(i64, Arc<Dimensions>), Counts>,
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        Self {
+            lag: DEFAULT_LAG,
+            fresh: BTreeMap::new(),
+            visible: BTreeMap::new(),
+        }
+    }
+}
+
+impl Usage {
+    pub fn lag(&self) -> TimeDelta {
+        self.lag
+    }
+
+    /// Changes how old a call is before reports show it. What they already show stays.
+    pub fn set_lag(&mut self, lag: TimeDelta) {
+        self.lag = lag.max(TimeDelta::zero());
+    }
+
+    pub fn record(&mut self, at: DateTime<Utc>, dimensions: Arc<Dimensions>, counts: Counts) {
+        let second = self.fresh.entry(at.timestamp()).or_default();
+        second.push((dimensions, counts));
+    }
+
+    /// Lets the reports show the calls that are old enough at `now`.
+    pub fn settle(&mut self, now: DateTime<Utc>) {
+        let still_fresh = self.fresh.split_off(&((now - self.lag).timestamp() + 1));
+        let settled = std::mem::replace(&mut self.fresh, still_fresh);
+        for (second, calls) in settled {
+            for (dimensions, counts) in calls {
+                let key = (bucket_start(second), dimensions);
+                *self.visible.entry(key).or_default() += counts;
+            }
+        }
+    }
+
+    /// The visible buckets that start in `[from, to]`; both ends count, as in Azure.
+    pub fn buckets(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> impl Iterator<Item = Bucket> {
+        let none = Arc::new(Dimensions::default());
+        // A bucket start is a whole second: `ge` rounds up, `le` down.
+        let from = from.timestamp() + i64::from(from.timestamp_subsec_nanos() > 0);
+        let end = to.timestamp().saturating_add(1).max(from);
+        self.visible
+            .range((from, Arc::clone(&none))..(end, none))
+            .filter_map(|((start, dimensions), counts)| {
+                Some(Bucket {
+                    start: DateTime::from_timestamp(*start, 0)?,
+                    dimensions: Arc::clone(dimensions),
+                    counts: *counts,
+                })
+            })
+    }
+
+    /// All calls so far by subscription, whether reports show them already or not. Calls without
+    /// a valid key are under the empty text.
+    pub fn by_subscription(&self) -> BTreeMap<String, Counts> {
+        let visible = self
+            .visible
+            .iter()
+            .map(|((_, dimensions), counts)| (dimensions, counts));
+        let fresh = self
+            .fresh
+            .values()
+            .flatten()
+            .map(|(dimensions, counts)| (dimensions, counts));
+        let mut totals: BTreeMap<String, Counts> = BTreeMap::new();
+        for (dimensions, counts) in visible.chain(fresh) {
+            *totals.entry(dimensions.subscription.clone()).or_default() += *counts;
+        }
+        totals
+    }
+}
+
+fn bucket_start(second: i64) -> i64 {
+    second - second.rem_euclid(BUCKET_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::{DateTime, TimeDelta, TimeZone, Utc};
+
+    use super::{Counts, Usage};
+
+    fn noon() -> DateTime<Utc> {
+        Utc.with_ymd_and_hms(2026, 3, 1, 12, 0, 0).unwrap()
+    }
+
+    fn call(usage: &mut Usage, at: DateTime<Utc>) {
+        usage.record(at, Arc::default(), Counts::of(200, 1, 100));
+    }
+
+    #[test]
+    fn each_status_is_counted_in_the_class_that_azure_documents() {
+        let classes = [
+            (200, (1, 0, 0, 0)),
+            (301, (1, 0, 0, 0)),
+            (302, (0, 0, 0, 1)),
+            (304, (1, 0, 0, 0)),
+            (307, (1, 0, 0, 0)),
+            (308, (0, 0, 0, 1)),
+            (400, (0, 0, 1, 0)),
+            (401, (0, 1, 0, 0)),
+            (403, (0, 1, 0, 0)),
+            (404, (0, 0, 0, 1)),
+            (422, (0, 0, 0, 1)),
+            (429, (0, 1, 0, 0)),
+            (500, (0, 0, 1, 0)),
+            (599, (0, 0, 1, 0)),
+        ];
+        for (status, expected) in classes {
+            let counts = Counts::of(status, 1, 0);
+            let found = (counts.success, counts.blocked, counts.failed, counts.other);
+            assert_eq!(found, expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_call_is_reported_only_when_it_is_as_old_as_the_lag() {
+        let mut usage = Usage::default();
+        call(&mut usage, noon());
+        usage.settle(noon() + TimeDelta::minutes(15) - TimeDelta::seconds(1));
+        assert_eq!(usage.buckets(noon(), noon()).count(), 0);
+        usage.settle(noon() + TimeDelta::minutes(15));
+        assert_eq!(usage.buckets(noon(), noon()).count(), 1);
+    }
+
+    #[test]
+    fn a_call_that_is_not_reported_yet_is_still_in_the_true_totals() {
+        let mut usage = Usage::default();
+        call(&mut usage, noon());
+        usage.settle(noon());
+        assert_eq!(usage.by_subscription()[""].total(), 1);
+    }
+
+    #[test]
+    fn both_bounds_include_the_bucket_that_starts_there() {
+        let mut usage = Usage::default();
+        let quarter = TimeDelta::minutes(15);
+        for bucket in 0..4 {
+            call(
+                &mut usage,
+                noon() + quarter * bucket + TimeDelta::seconds(7),
+            );
+        }
+        usage.settle(noon() + TimeDelta::hours(2));
+        let starts: Vec<_> = usage
+            .buckets(noon() + quarter, noon() + quarter * 2)
+            .map(|bucket| bucket.start)
+            .collect();
+        assert_eq!(starts, [noon() + quarter, noon() + quarter * 2]);
+        let just_after = noon() + quarter + TimeDelta::milliseconds(1);
+        let just_before = noon() + quarter * 2 - TimeDelta::milliseconds(1);
+        assert_eq!(usage.buckets(just_after, just_before).count(), 0);
+    }
+
+    #[test]
+    fn a_range_that_ends_before_it_begins_is_empty() {
+        let usage = Usage::default();
+        let found = usage.buckets(noon(), noon() - TimeDelta::hours(1));
+        assert_eq!(found.count(), 0);
+    }
+}
