@@ -11,3 +11,4 @@ pub mod sandbox;
 pub mod secret;
 pub mod store;
 pub mod stripe;
+pub mod web;
