@@ -7,6 +7,7 @@ pub mod ids;
 pub mod lifecycle;
 pub mod nearest;
 pub mod outbound;
+pub mod portal;
 pub mod sandbox;
 pub mod secret;
 pub mod store;

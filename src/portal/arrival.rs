@@ -1,0 +1,163 @@
+//! `GET /delegation`: where the developer portal sends browsers.
+//!
+//! A signed request is exchanged at once for a record of ours and a cookie, and the browser goes
+//! on to a clean address: the signature, which never expires, stays out of histories, forms and
+//! other people's logs.
+
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use chrono::{DateTime, Utc};
+
+use super::Portal;
+use super::delegation::{self, Delegation, Refused};
+use super::developer_portal::ReturnPath;
+use super::session::{DELEGATION_LENGTH, SignedIn, Visitor};
+use super::views::guidance::{self, Topic};
+use crate::store::delegations;
+use crate::web::cookies::Cookie;
+use crate::web::extract::Named;
+use crate::web::token::{Token, sha256};
+use crate::web::{Failure, Now, page};
+
+/// Verifies the request, uses up its salt, and sends the browser on.
+pub(super) async fn arrive(
+    State(portal): State<Arc<Portal>>,
+    Now(now): Now,
+    Visitor(signed_in): Visitor,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let query = query.unwrap_or_default();
+    let verified = delegation::verify(&query, &portal.keys, &portal.home).map_err(refused)?;
+    if let Delegation::Subscribe { product, .. } = &verified.delegation {
+        portal.offered(product)?;
+    }
+    let (address, record) = way_on(&verified.delegation, &portal, signed_in.is_some());
+    let response = exchange(&portal, &verified.salt, record, &address, now).await?;
+    if let Delegation::SignOut { user } = verified.delegation {
+        let own = signed_in.filter(|signed_in| signed_in.account.user_id == user);
+        return sign_out(&portal, own, response).await;
+    }
+    Ok(response)
+}
+
+/// Uses up the salt, keeps what is to be done, and answers with the way on.
+async fn exchange(
+    portal: &Portal,
+    salt: &str,
+    record: Option<delegations::Delegation>,
+    address: &str,
+    now: DateTime<Utc>,
+) -> Result<Response, Failure> {
+    let token = Token::random();
+    let (digest, salt_hash) = (token.digest(), sha256(salt.as_bytes()));
+    let kept = record.clone();
+    let change = portal.store.write(move |db| {
+        let fresh = delegations::use_salt(db, &salt_hash, now)?;
+        if let (true, Some(record)) = (fresh, &kept) {
+            delegations::keep(db, &digest, record, now, now + DELEGATION_LENGTH)?;
+        }
+        Ok(fresh)
+    });
+    if !change.await.map_err(Failure::internal)? {
+        return Err(used());
+    }
+    let mut response = Redirect::to(address).into_response();
+    if record.is_some() {
+        let seconds = DELEGATION_LENGTH.num_seconds().unsigned_abs();
+        let cookie = portal
+            .cookies
+            .set(Cookie::Delegation, &token, Some(seconds));
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// The clean address for a request, and what has to be remembered on the way.
+fn way_on(
+    delegation: &Delegation,
+    portal: &Portal,
+    signed_in: bool,
+) -> (String, Option<delegations::Delegation>) {
+    let sign_in = |return_path: &ReturnPath| delegations::Delegation::SignIn {
+        return_path: return_path.as_str().to_owned(),
+    };
+    let help = |topic: Topic| (format!("/help/{}", topic.slug()), None);
+    match delegation {
+        Delegation::SignIn { return_path } => {
+            let address = if signed_in { "/to-portal" } else { "/sign-in" };
+            (address.to_owned(), Some(sign_in(return_path)))
+        }
+        Delegation::SignUp { return_path } => ("/register".to_owned(), Some(sign_in(return_path))),
+        Delegation::SignOut { .. } => (portal.home.address(), None),
+        Delegation::Subscribe { user, product } => {
+            let record = delegations::Delegation::Subscribe {
+                user: user.clone(),
+                product: product.clone(),
+            };
+            (format!("/subscribe/{product}"), Some(record))
+        }
+        Delegation::ChangePassword { .. } => help(Topic::ChangePassword),
+        Delegation::ChangeProfile { .. } => help(Topic::ChangeProfile),
+        Delegation::CloseAccount { .. } => help(Topic::CloseAccount),
+        Delegation::Unsubscribe { .. } => help(Topic::Unsubscribe),
+        Delegation::Renew { .. } => help(Topic::Renew),
+    }
+}
+
+/// Ends the session of the user who signed out of the portal. The one change that follows from a
+/// signed request alone: the portal waits for no answer, and the session is this browser's own.
+async fn sign_out(
+    portal: &Portal,
+    own: Option<SignedIn>,
+    mut response: Response,
+) -> Result<Response, Failure> {
+    if let Some(signed_in) = own {
+        signed_in.end(portal).await?;
+        let cookie = portal.cookies.clear(Cookie::Session);
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// `GET /help/{topic}`
+pub(super) async fn help(
+    State(portal): State<Arc<Portal>>,
+    visitor: Visitor,
+    Named(topic): Named<Topic>,
+) -> Response {
+    let home = portal.home.address();
+    let frame = portal.page(guidance::title(topic)).narrow();
+    page::html(guidance::render(topic, &home, &visitor.viewer(), &frame))
+}
+
+fn refused(refused: Refused) -> Failure {
+    let forged = matches!(refused, Refused::WrongSignature);
+    let status = if forged {
+        StatusCode::FORBIDDEN
+    } else {
+        StatusCode::BAD_REQUEST
+    };
+    Failure::new(status, "delegation_refused", "This link cannot be followed")
+        .happened(format!(
+            "It should come from the developer portal, but {refused}. Nothing was changed."
+        ))
+        .advice(
+            "Go back to the developer portal and try from there. If it stays, tell the operator: \
+             the delegation key here and in Azure may differ.",
+        )
+        .cause(refused)
+}
+
+fn used() -> Failure {
+    Failure::new(
+        StatusCode::GONE,
+        "delegation_used",
+        "This link was used already",
+    )
+    .happened("Links from the developer portal work once. Nothing was changed this time.")
+    .advice("If you were on your way, go on; otherwise start again in the developer portal.")
+    .link("/sign-in", "Go on")
+}

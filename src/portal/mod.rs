@@ -1,0 +1,163 @@
+//! The billing portal: everything that a consumer sees.
+//!
+//! The developer portal sends browsers to [`arrival`], which checks the signature
+//! ([`delegation`]) and sends them on to a clean address. People sign in or up ([`account`],
+//! [`register`]), choose from [`plans`], and subscribe ([`checkout`], [`purchase`]); Stripe sends
+//! them back to [`subscriptions`], where the key appears once the webhook's worker has made it.
+//!
+//! The portal only ever writes what a consumer wants. It never decides on access: that follows
+//! from Stripe's state, in the worker.
+
+mod account;
+mod apim_user;
+mod arrival;
+mod checkout;
+mod credentials;
+pub mod delegation;
+pub mod developer_portal;
+mod next;
+pub mod offer;
+mod plans;
+mod purchase;
+mod register;
+mod session;
+mod subscriptions;
+mod trouble;
+pub mod views;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::HeaderValue;
+use axum::response::Redirect;
+use axum::routing::{get, post};
+use chrono::TimeDelta;
+use tokio::sync::Notify;
+
+use crate::apim::Apim;
+use crate::catalogue::Catalogue;
+use crate::config::Config;
+use crate::store::Store;
+use crate::stripe::Stripe;
+use crate::web::cookies::Cookies;
+use crate::web::headers::{content_security_policy, secured};
+use crate::web::limits::Attempts;
+use crate::web::{Blocking, Page};
+use delegation::Keys;
+use developer_portal::DeveloperPortal;
+
+/// The largest body that a page or the JSON interface takes, in bytes.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// How many passwords are hashed at once: each takes 19 MiB and all of one core.
+const HASHING_PLACES: usize = 2;
+/// In what time attempts to sign in are counted together.
+const ATTEMPT_WINDOW: TimeDelta = TimeDelta::minutes(10);
+/// How many addresses and accounts are counted at most.
+const ATTEMPT_SOURCES_MAX: usize = 20_000;
+
+/// What the portal needs.
+pub struct Portal {
+    store: Store,
+    stripe: Stripe,
+    apim: Apim,
+    catalogue: Arc<Catalogue>,
+    /// The developer portal, from which people come and to which they return.
+    home: DeveloperPortal,
+    keys: Keys,
+    cookies: Cookies,
+    attempts: Attempts,
+    /// For calls to Stripe and Azure.
+    blocking: Blocking,
+    /// For passwords.
+    hashing: Blocking,
+    /// Woken when there is a free subscription to make.
+    worker: Arc<Notify>,
+    /// Without a trailing slash.
+    public_url: String,
+    session_length: TimeDelta,
+    legal_url: Option<String>,
+    policy: HeaderValue,
+}
+
+impl Portal {
+    pub fn new(
+        config: &Config,
+        store: Store,
+        stripe: Stripe,
+        apim: Apim,
+        catalogue: Arc<Catalogue>,
+        blocking: Blocking,
+        worker: Arc<Notify>,
+    ) -> Self {
+        let settings = &config.portal;
+        let checked = "the configuration was checked when it was read";
+        let targets = [&settings.developer_portal_url, &config.stripe.api_base];
+        Self {
+            store,
+            stripe,
+            apim,
+            catalogue,
+            home: DeveloperPortal::new(&settings.developer_portal_url).expect(checked),
+            keys: Keys::decode(&settings.delegation_keys).expect(checked),
+            cookies: Cookies::for_public_url(&settings.public_url),
+            attempts: Attempts::new(ATTEMPT_WINDOW, ATTEMPT_SOURCES_MAX),
+            blocking,
+            hashing: Blocking::new(HASHING_PLACES),
+            worker,
+            public_url: settings.public_url.clone(),
+            session_length: TimeDelta::hours(i64::from(settings.session_hours)),
+            legal_url: settings.legal_url.clone(),
+            policy: content_security_policy(&targets.map(String::as_str)),
+        }
+    }
+
+    fn page(&self, title: &str) -> Page {
+        Page::new(title).legal(self.legal_url.as_deref())
+    }
+}
+
+/// The consumer's addresses.
+pub fn routes(portal: Portal) -> Router {
+    let policy = portal.policy.clone();
+    let pages = Router::new()
+        .route("/", get(|| async { Redirect::to("/plans") }))
+        .route("/plans", get(plans::show))
+        .route("/delegation", get(arrival::arrive))
+        .route("/help/{topic}", get(arrival::help))
+        .route(
+            "/sign-in",
+            get(account::show_sign_in).post(account::sign_in),
+        )
+        .route("/register", get(register::show).post(register::register))
+        .route("/sign-out", post(account::sign_out))
+        .route("/to-portal", get(account::to_portal))
+        .route(
+            "/subscribe/{product}",
+            get(checkout::show).post(checkout::subscribe),
+        )
+        .route("/checkout/{id}", get(subscriptions::show_checkout))
+        .route(
+            "/checkout/{id}/cancelled",
+            get(subscriptions::show_cancelled),
+        )
+        .route("/account", get(subscriptions::show_account))
+        .route(
+            "/account/subscriptions/{id}",
+            get(subscriptions::show_subscription),
+        )
+        .route(
+            "/account/subscriptions/{id}/billing",
+            post(subscriptions::open_billing),
+        );
+    let json = Router::new()
+        .route("/api/monetization-models", get(plans::list_models))
+        .route("/api/monetization-models/{id}", get(plans::show_model))
+        .route("/api/checkout/session", post(checkout::create_session))
+        .route("/api/checkout/{id}/status", get(subscriptions::show_status));
+    let all = pages
+        .merge(json)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(Arc::new(portal));
+    secured(all, policy)
+}

@@ -1,0 +1,336 @@
+//! From an order to something that can be paid, or to a free subscription.
+//!
+//! Each step can be repeated. A purchase's id follows from the form and from what was ordered with
+//! it, so a form that is sent twice is one purchase, and a form that was changed in between is
+//! another. The intent is written first; the Stripe customer and the Checkout session are made
+//! under idempotency keys that follow from the purchase's id, and their ids are written down as
+//! they come back. An order that is sent again goes on where it stopped.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Portal;
+use super::trouble::stripe_failed;
+use crate::catalogue::naming::{self, meter_event_name, price_lookup_key};
+use crate::catalogue::{Charge, Model};
+use crate::ids::{CheckoutId, SubscriptionName};
+use crate::lifecycle::Access;
+use crate::store::accounts::Account;
+use crate::store::checkouts::{self, Checkout, Session, State};
+use crate::store::subscriptions::{self, Subscription};
+use crate::stripe::{AnchorDay, NewCheckout, NewCustomer};
+use crate::web::Failure;
+use crate::web::token::{self, random_uuid};
+
+/// How long a Checkout session can be paid. Stripe allows 30 minutes to 24 hours; while it lasts,
+/// its customer is taken.
+const PAYABLE_FOR: TimeDelta = TimeDelta::hours(2);
+/// How long a purchase that did not get as far as a session is taken up again: early enough that
+/// its session still has Stripe's minimum to live.
+const RESUMABLE_FOR: TimeDelta = TimeDelta::hours(1);
+
+/// How many purchases of one account can be under way at once. Each may need a Stripe customer of
+/// its own.
+const PAYABLE_AT_ONCE: u32 = 20;
+
+const NOT_CHARGED: &str = "The payment page could not be opened. Nothing was charged.";
+
+/// What somebody wants to subscribe to.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    /// Chosen when the form was made.
+    pub(super) form_id: CheckoutId,
+    pub(super) account: Account,
+    pub(super) model: Model,
+    pub(super) name: SubscriptionName,
+    /// The page of the developer portal to return to; its profile if absent.
+    pub(super) return_path: Option<String>,
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Placed {
+    /// To be paid on Stripe's page.
+    Pay(Session),
+    /// Nothing is left to pay; the purchase of this id has its own page.
+    Settled(String),
+    /// The account has this free plan already, as this subscription.
+    Has(String),
+}
+
+impl Portal {
+    /// Places an order.
+    pub(super) async fn place(
+        self: &Arc<Self>,
+        order: Order,
+        now: DateTime<Utc>,
+    ) -> Result<Placed, Failure> {
+        match order.model.charge() {
+            Charge::Nothing => self.give(order, now).await,
+            Charge::Licensed | Charge::Metered => {
+                let portal = Arc::clone(self);
+                let work = move || portal.sell(&order, now);
+                self.blocking.run(work).await?
+            }
+        }
+    }
+
+    /// Writes a free subscription down and wakes the worker, which makes it in APIM.
+    async fn give(&self, order: Order, now: DateTime<Utc>) -> Result<Placed, Failure> {
+        let change = self.store.write(move |db| {
+            let mut checkout = planned(&order, None, now);
+            if checkouts::get(db, &checkout.id)?.is_some() {
+                return Ok(Placed::Settled(checkout.id));
+            }
+            let held = subscriptions::of_user(db, &order.account.user_id)?;
+            if let Some(held) = held.into_iter().find(|held| is_held(held, &order)) {
+                return Ok(Placed::Has(held.id));
+            }
+            checkout.state = State::Completed;
+            checkouts::add(db, &checkout)?;
+            subscriptions::save(db, &free_subscription(&checkout, now))?;
+            Ok(Placed::Settled(checkout.id))
+        });
+        let placed = change.await.map_err(Failure::internal)?;
+        self.worker.notify_one();
+        Ok(placed)
+    }
+
+    /// Makes a Checkout session of the order. Blocks.
+    fn sell(&self, order: &Order, now: DateTime<Utc>) -> Result<Placed, Failure> {
+        let checkout = self.plan(order, now)?.ok_or_else(too_many_open)?;
+        if checkout.state == State::Completed {
+            return Ok(Placed::Settled(checkout.id));
+        }
+        if let Some(session) = checkout.session {
+            return Ok(Placed::Pay(session));
+        }
+        let customer = self.customer(order, &checkout, now)?;
+        let session = self.open_session(order, &checkout, customer)?;
+        let (id, kept) = (checkout.id, session.clone());
+        let change = self.store.write(move |db| checkouts::open(db, &id, &kept));
+        change.wait().map_err(Failure::internal)?;
+        Ok(Placed::Pay(session))
+    }
+
+    /// Writes the intent down, with a customer that is free for it, or takes up the one that is
+    /// written already. `None` when the account has too many purchases under way.
+    fn plan(&self, order: &Order, now: DateTime<Utc>) -> Result<Option<Checkout>, Failure> {
+        let mut checkout = planned(order, metered(&order.model), now);
+        let change = self.store.write(move |db| {
+            if let Some(known) = checkouts::get(db, &checkout.id)? {
+                if can_go_on(&known, now) {
+                    return Ok(Some(known));
+                }
+                checkout.id = random_uuid();
+            }
+            if checkouts::count_payable(db, &checkout.user_id, now)? >= PAYABLE_AT_ONCE {
+                return Ok(None);
+            }
+            let meter = checkout.meter_event_name.as_deref();
+            checkout.customer_id = checkouts::free_customer(db, &checkout.user_id, meter, now)?;
+            checkouts::add(db, &checkout)?;
+            Ok(Some(checkout))
+        });
+        change.wait().map_err(Failure::internal)
+    }
+
+    /// The Stripe customer of a purchase, made now where none was free.
+    fn customer(
+        &self,
+        order: &Order,
+        checkout: &Checkout,
+        now: DateTime<Utc>,
+    ) -> Result<String, Failure> {
+        if let Some(customer) = &checkout.customer_id {
+            return Ok(customer.clone());
+        }
+        let account = &order.account;
+        let user = (
+            naming::METADATA_USER.to_owned(),
+            account.user_id.to_string(),
+        );
+        let new = NewCustomer {
+            email: account.email.clone(),
+            name: Some(format!("{} {}", account.first_name, account.last_name)),
+            metadata: BTreeMap::from([user]),
+        };
+        let key = format!("customer-{}", checkout.id);
+        let made = self.stripe.create_customer(&new, &key);
+        let id = made.map_err(|error| stripe_failed(error, NOT_CHARGED))?.id;
+        let (kept, customer) = (checkout.clone(), id.clone());
+        let change = self
+            .store
+            .write(move |db| checkouts::use_customer(db, &kept, &customer, now));
+        change.wait().map_err(Failure::internal)?;
+        Ok(id)
+    }
+
+    fn open_session(
+        &self,
+        order: &Order,
+        checkout: &Checkout,
+        customer: String,
+    ) -> Result<Session, Failure> {
+        let failed = |error| stripe_failed(error, NOT_CHARGED);
+        let lookup_key = price_lookup_key(&order.model).ok_or_else(not_set_up)?;
+        let price = self.stripe.find_price_by_lookup_key(&lookup_key);
+        let price = price.map_err(failed)?.ok_or_else(not_set_up)?;
+        let new = new_checkout(order, checkout, customer, price.id, &self.public_url);
+        let key = format!("checkout-{}", checkout.id);
+        let session = self.stripe.create_checkout_session(&new, &key);
+        let session = session.map_err(failed)?;
+        let url = session.url.ok_or_else(session_over)?;
+        Ok(Session {
+            id: session.id,
+            url,
+        })
+    }
+}
+
+/// The purchase as it is first written down.
+fn planned(order: &Order, meter_event_name: Option<String>, now: DateTime<Utc>) -> Checkout {
+    Checkout {
+        id: purchase_id(order),
+        user_id: order.account.user_id.clone(),
+        product_id: order.model.id.clone(),
+        name: order.name.clone(),
+        customer_id: None,
+        meter_event_name,
+        state: State::Planned,
+        session: None,
+        return_path: order.return_path.clone(),
+        created_at: now,
+        expires_at: now + PAYABLE_FOR,
+    }
+}
+
+fn metered(model: &Model) -> Option<String> {
+    (model.charge() == Charge::Metered).then(|| meter_event_name(&model.id))
+}
+
+fn purchase_id(order: &Order) -> String {
+    token::derived_uuid(&[
+        order.form_id.as_str(),
+        order.account.user_id.as_str(),
+        order.model.id.as_str(),
+        order.name.as_str(),
+    ])
+}
+
+/// Whether a purchase is paid or can still be. Otherwise the same order is a new purchase.
+fn can_go_on(known: &Checkout, now: DateTime<Utc>) -> bool {
+    match known.state {
+        State::Planned => now < known.created_at + RESUMABLE_FOR,
+        State::Open => now < known.expires_at,
+        State::Completed => true,
+        State::Expired => false,
+    }
+}
+
+/// Whether the account holds the order's plan already. One free quota per account is enough.
+fn is_held(held: &Subscription, order: &Order) -> bool {
+    held.product_id == order.model.id && held.wanted != Access::Cancelled
+}
+
+fn free_subscription(checkout: &Checkout, now: DateTime<Utc>) -> Subscription {
+    Subscription {
+        id: format!("free_{}", checkout.id),
+        user_id: checkout.user_id.clone(),
+        product_id: checkout.product_id.clone(),
+        name: checkout.name.clone(),
+        checkout_id: Some(checkout.id.clone()),
+        customer_id: None,
+        stripe_status: None,
+        meter: None,
+        started_at: now,
+        period: None,
+        cancel_at: None,
+        ended_at: None,
+        past_due_since: None,
+        wanted: Access::Active,
+        reason: "The plan is free.".to_owned(),
+        applied: None,
+        recheck_at: Some(now),
+        attempts: 0,
+        problem: None,
+        updated_at: now,
+    }
+}
+
+/// What Stripe is asked for. It follows from the purchase alone, so asking again under the same
+/// key is the same question.
+fn new_checkout(
+    order: &Order,
+    checkout: &Checkout,
+    customer: String,
+    price: String,
+    public_url: &str,
+) -> NewCheckout {
+    let page = format!("{public_url}/checkout/{}", checkout.id);
+    let metered = checkout.meter_event_name.is_some();
+    let trial_days = (order.model.trial_days > 0).then_some(order.model.trial_days);
+    // Usage is counted by UTC day, so periods begin at its start. A trial sets the anchor itself.
+    let anchored = metered && trial_days.is_none();
+    NewCheckout {
+        customer,
+        price,
+        quantity: (!metered).then_some(1),
+        cancel_url: format!("{page}/cancelled"),
+        success_url: page,
+        metadata: metadata(checkout),
+        client_reference_id: Some(checkout.id.clone()),
+        anchor: anchored.then(|| AnchorDay::of(checkout.created_at)),
+        trial_days,
+        expires_at: Some(checkout.expires_at),
+    }
+}
+
+fn metadata(checkout: &Checkout) -> BTreeMap<String, String> {
+    let entries = [
+        (naming::METADATA_USER, checkout.user_id.as_str()),
+        (naming::METADATA_PRODUCT, checkout.product_id.as_str()),
+        (naming::METADATA_NAME, checkout.name.as_str()),
+        (naming::METADATA_CHECKOUT, &checkout.id),
+    ];
+    let owned = entries.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    BTreeMap::from(owned)
+}
+
+fn too_many_open() -> Failure {
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    Failure::new(
+        status,
+        "too_many_open_purchases",
+        "Too many purchases are open",
+    )
+    .happened("You have started many purchases without paying. Nothing was charged.")
+    .advice("Pay one of them, or wait two hours until they have expired.")
+    .link("/account", "Go to my account")
+}
+
+fn not_set_up() -> Failure {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    Failure::new(status, "plan_not_set_up", "This plan cannot be bought yet")
+        .happened("Its price does not exist at Stripe, so nothing was charged.")
+        .advice("Tell the operator of this API the number below: `sync apply` creates the price.")
+        .link("/plans", "Choose another plan")
+}
+
+fn session_over() -> Failure {
+    Failure::new(
+        StatusCode::CONFLICT,
+        "checkout_over",
+        "This purchase is over",
+    )
+    .happened("It was paid or has expired, so it cannot be paid again.")
+    .advice("Look at your account, or start again from the plans.")
+    .link("/account", "Go to my account")
+}
+
+#[cfg(test)]
+#[path = "purchase_tests.rs"]
+mod tests;
