@@ -13,3 +13,4 @@ pub mod secret;
 pub mod store;
 pub mod stripe;
 pub mod web;
+pub mod webhook;

@@ -1,0 +1,79 @@
+//! From a draft at Stripe to the note that it waits to be closed. Pure.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::store::invoices::{Invoice, State};
+use crate::store::subscriptions::{Period, Subscription};
+use crate::stripe::{self, BillingReason, InvoiceStatus};
+
+/// The note of a draft that closes a metered period, or `None` where there is nothing to close.
+///
+/// A draft that a person made by hand is left alone: claiming it would turn its finalization on.
+pub(super) fn to_close(
+    invoice: &stripe::Invoice,
+    subscription: &Subscription,
+    backstop: TimeDelta,
+    now: DateTime<Utc>,
+) -> Option<Invoice> {
+    let is_draft = invoice.status == Some(InvoiceStatus::Draft);
+    let is_manual = invoice.billing_reason == Some(BillingReason::Manual);
+    let (start, end) = invoice.service_period();
+    (is_draft && !is_manual && subscription.meter.is_some()).then(|| Invoice {
+        id: invoice.id.clone(),
+        subscription_id: subscription.id.clone(),
+        period: Period { start, end },
+        state: State::Claiming,
+        settles_at: now,
+        backstop_at: invoice.created + backstop,
+        ours: None,
+        stripes: None,
+        currency: Some(invoice.currency.clone()),
+        hosted_invoice_url: None,
+        problem: None,
+        updated_at: now,
+    })
+}
+
+/// Whether Stripe may have made a draft between what we knew of a subscription and what we see
+/// now: its period has turned, or it has ended.
+pub(super) fn may_have_appeared(known: &Subscription, seen: &Subscription) -> bool {
+    let has_turned = known
+        .period
+        .zip(seen.period)
+        .is_some_and(|(known, seen)| known.end <= seen.start);
+    let has_ended = known.ended_at.is_none() && seen.ended_at.is_some();
+    seen.meter.is_some() && (has_turned || has_ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta, Utc};
+    use serde_json::json;
+
+    use super::to_close;
+    use crate::store::subscriptions::testing::subscription;
+    use crate::stripe::Invoice;
+
+    fn is_closed(reason: &str, status: &str, metered: bool) -> bool {
+        let invoice: Invoice = serde_json::from_value(json!({
+            "id": "in_1", "status": status, "billing_reason": reason, "currency": "usd",
+            "period_start": 0, "period_end": 10, "created": 10,
+            "total": 0, "amount_due": 0, "amount_paid": 0, "lines": {"data": []},
+        }))
+        .unwrap();
+        let mut subscription = subscription("sub_1");
+        if !metered {
+            subscription.meter = None;
+        }
+        let now = DateTime::<Utc>::UNIX_EPOCH;
+        to_close(&invoice, &subscription, TimeDelta::hours(48), now).is_some()
+    }
+
+    #[test]
+    fn only_stripes_own_drafts_of_metered_subscriptions_are_closed() {
+        assert!(is_closed("subscription_cycle", "draft", true));
+        assert!(!is_closed("manual", "draft", true));
+        assert!(!is_closed("subscription_cycle", "open", true));
+        assert!(!is_closed("subscription_cycle", "draft", false));
+    }
+}

@@ -1,0 +1,74 @@
+//! What an event is about. Pure.
+
+/// The thing at Stripe that an event tells us to look at again. What the event says of it is not
+/// believed: events come late, twice and out of order.
+///
+/// In the order in which they are looked at: a draft invoice has to be claimed within the hour.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Subject {
+    Invoice(String),
+    CheckoutSession(String),
+    Subscription(String),
+    /// Nothing that this program acts on.
+    None,
+}
+
+impl Subject {
+    pub(super) fn of(event_type: &str, object_id: &str) -> Self {
+        if !is_id(object_id) {
+            return Self::None;
+        }
+        let id = object_id.to_owned();
+        match event_type
+            .rsplit_once('.')
+            .map_or(event_type, |(family, _)| family)
+        {
+            "customer.subscription" => Self::Subscription(id),
+            "checkout.session" => Self::CheckoutSession(id),
+            "invoice" => Self::Invoice(id),
+            _ => Self::None,
+        }
+    }
+}
+
+/// Whether this can be the id of an object. It becomes part of an address, so nothing else may.
+fn is_id(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    !text.is_empty() && text.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Subject;
+
+    #[test]
+    fn what_can_be_no_id_names_nothing() {
+        for text in ["", "../customers", "sub 1", "sub_1?expand=x", "sub_é"] {
+            let subject = Subject::of("customer.subscription.updated", text);
+            assert_eq!(subject, Subject::None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_family_of_the_event_names_the_subject() {
+        let subject = |event_type: &str| Subject::of(event_type, "x_1");
+        assert_eq!(
+            subject("customer.subscription.deleted"),
+            Subject::Subscription("x_1".into())
+        );
+        assert_eq!(
+            subject("checkout.session.completed"),
+            Subject::CheckoutSession("x_1".into())
+        );
+        assert_eq!(
+            subject("invoice.payment_failed"),
+            Subject::Invoice("x_1".into())
+        );
+        assert_eq!(subject("customer.created"), Subject::None);
+        assert_eq!(
+            subject("customer.subscription.pending_update.applied"),
+            Subject::None
+        );
+        assert_eq!(Subject::of("invoice.paid", ""), Subject::None);
+    }
+}

@@ -1,0 +1,416 @@
+//! Applies what waits in the inbox: looks again at Stripe, decides, and puts access in place.
+//!
+//! Several events about one thing are one piece of work, because the thing is fetched as it is
+//! now. The intent is written before APIM is called and the outcome after it; a process that is
+//! killed in between finds the intent, still due, when it starts again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Notify;
+
+use super::observe::{Ownership, observe};
+use super::subject::Subject;
+use super::{access, backoff, draft};
+use crate::apim::Apim;
+use crate::outbound::CallError;
+use crate::store::inbox::{Ending, Waiting};
+use crate::store::subscriptions::Subscription;
+use crate::store::{Store, StoreError, checkouts, inbox, invoices, subscriptions};
+use crate::stripe::{CheckoutStatus, Stripe};
+
+/// How many events, and how many subscriptions, one round looks at; the next takes what is left.
+const BATCH: u32 = 500;
+/// Outages in a row after which a round ends: the other side is down, each further call would
+/// wait for its time-out, and what is left is better tried when someone wakes us again.
+const OUTAGES_IN_A_ROW: u32 = 3;
+/// An intent whose attempt did not come to an end (the process was killed) is due again then.
+const UNFINISHED_DUE_AFTER: TimeDelta = TimeDelta::minutes(1);
+
+/// The settings that the worker goes by.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// How long `past_due` keeps access.
+    pub past_due_grace: TimeDelta,
+    /// How long after its creation Stripe finalizes a claimed draft by itself.
+    pub backstop: TimeDelta,
+}
+
+/// The worker. All its calls block: run it on a thread of its own.
+#[derive(Clone)]
+pub struct Worker {
+    pub store: Store,
+    pub stripe: Stripe,
+    pub apim: Apim,
+    pub rules: Rules,
+    /// Announces that an invoice waits to be closed.
+    pub drafts: Arc<Notify>,
+}
+
+/// Why a piece of work could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    #[error("a call to another side failed")]
+    Call(#[from] CallError),
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    #[error(
+        "Stripe does not know the subscription `{0}` any more: does the secret key belong to \
+         another account, or to test mode?"
+    )]
+    Vanished(String),
+}
+
+impl WorkError {
+    /// Trying again changes nothing unless someone changes something first.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Call(error) => error.is_final(),
+            Self::Vanished(_) => true,
+            Self::Store(_) => false,
+        }
+    }
+
+    /// How long the other side asks to be left alone.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Call(error) => error.retry_after(),
+            Self::Store(_) | Self::Vanished(_) => None,
+        }
+    }
+
+    /// For the status page and the inbox: the cause, in the words of whoever gave it.
+    fn in_words(&self) -> String {
+        match self {
+            Self::Call(error) => error.to_string(),
+            Self::Store(error) => error.to_string(),
+            Self::Vanished(_) => self.to_string(),
+        }
+    }
+}
+
+/// A subscription at Stripe, looked at again.
+enum Seen {
+    /// Our record of it as of now, not yet kept.
+    Ours(Box<Subscription>),
+    /// Not our business, and why.
+    Foreign(&'static str),
+}
+
+/// How a round goes.
+#[derive(Default)]
+struct Round {
+    done: usize,
+    outages_in_a_row: u32,
+}
+
+impl Round {
+    fn note<T>(&mut self, result: &Result<T, WorkError>) {
+        match result {
+            Ok(_) => self.done += 1,
+            Err(error) if error.is_refusal() => {}
+            Err(_) => {
+                self.outages_in_a_row += 1;
+                return;
+            }
+        }
+        self.outages_in_a_row = 0;
+    }
+
+    fn is_over(&self) -> bool {
+        self.outages_in_a_row >= OUTAGES_IN_A_ROW
+    }
+}
+
+/// What came of a piece of work.
+struct Outcome {
+    ending: Ending,
+    text: String,
+}
+
+impl Outcome {
+    fn applied(text: impl Into<String>) -> Self {
+        Self {
+            ending: Ending::Applied,
+            text: text.into(),
+        }
+    }
+
+    fn ignored(text: &str) -> Self {
+        Self {
+            ending: Ending::Ignored,
+            text: text.to_owned(),
+        }
+    }
+}
+
+impl Worker {
+    /// Works on what is due at `now`; says how much of it is done, so that nothing is left to do
+    /// for the moment where the answer is 0. What fails is put back and does not stop the others,
+    /// unless the other side seems to be down.
+    pub fn drain(&self, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        let mut round = Round::default();
+        let waiting = self.store.read(|db| inbox::due(db, now, BATCH))?;
+        for (subject, events) in by_subject(waiting) {
+            let result = self.look_again(&subject, now);
+            round.note(&result);
+            self.settle(&events, result, now)?;
+            if round.is_over() {
+                return Ok(0);
+            }
+        }
+        // Read only now: the events have made some due, and have done others.
+        let due = self
+            .store
+            .read(|db| subscriptions::due_for_recheck(db, now, BATCH))?;
+        for subscription in due {
+            round.note(&self.recheck(subscription, now));
+            if round.is_over() {
+                return Ok(0);
+            }
+        }
+        Ok(round.done)
+    }
+
+    fn look_again(&self, subject: &Subject, now: DateTime<Utc>) -> Result<Outcome, WorkError> {
+        match subject {
+            Subject::Subscription(id) => self.refresh(id, now),
+            Subject::CheckoutSession(id) => self.checkout(id, now),
+            Subject::Invoice(id) => self.invoice(id, now),
+            Subject::None => Ok(Outcome::ignored("Nothing here acts on this type of event.")),
+        }
+    }
+
+    /// Ends the events of one subject, or puts them back.
+    fn settle(
+        &self,
+        events: &[Waiting],
+        result: Result<Outcome, WorkError>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let events = events.to_owned();
+        let change = self.store.write(move |db| {
+            for event in &events {
+                match &result {
+                    Ok(outcome) => {
+                        inbox::settle(db, &event.event_id, outcome.ending, &outcome.text, now)?;
+                    }
+                    Err(error) => put_back(db, event, error, now)?,
+                }
+            }
+            Ok(())
+        });
+        change.wait()
+    }
+
+    /// A consumer paid, or let a purchase lapse.
+    fn checkout(&self, session_id: &str, now: DateTime<Utc>) -> Result<Outcome, WorkError> {
+        let session = match self.stripe.get_checkout_session(session_id) {
+            Err(error) if error.is_not_found() => {
+                return Ok(Outcome::ignored("Stripe does not know the checkout."));
+            }
+            other => other?,
+        };
+        if let Some(subscription) = session.subscription {
+            return self.refresh(&subscription, now);
+        }
+        if session.status == Some(CheckoutStatus::Expired) {
+            let change = self
+                .store
+                .write(move |db| checkouts::expire_session(db, &session.id));
+            change.wait()?;
+            return Ok(Outcome::applied("The checkout expired unpaid."));
+        }
+        Ok(Outcome::ignored("The checkout has no subscription yet."))
+    }
+
+    /// An invoice moved: its subscription may have, too, and a metered draft has to be closed.
+    ///
+    /// Stripe finalizes a draft after an hour, so nothing here waits for Azure: the draft is
+    /// written down together with the access that is due, which is put in place on its own.
+    fn invoice(&self, invoice_id: &str, now: DateTime<Utc>) -> Result<Outcome, WorkError> {
+        let invoice = match self.stripe.get_invoice(invoice_id) {
+            Err(error) if error.is_not_found() => {
+                return Ok(Outcome::ignored("The invoice was a draft and was deleted."));
+            }
+            other => other?,
+        };
+        let Some(subscription_id) = &invoice.subscription else {
+            return Ok(Outcome::ignored("The invoice belongs to no subscription."));
+        };
+        let mut record = match self.look(subscription_id, now)? {
+            Seen::Ours(record) => *record,
+            Seen::Foreign(why) => return Ok(Outcome::ignored(why)),
+        };
+        if record.applied != Some(record.wanted) {
+            record.recheck_at = Some(now);
+        }
+        let reason = record.reason.clone();
+        let draft = draft::to_close(&invoice, &record, self.rules.backstop, now);
+        let is_draft = draft.is_some();
+        let change = self.store.write(move |db| {
+            subscriptions::save(db, &record)?;
+            draft.map_or(Ok(()), |draft| invoices::discover(db, &draft))
+        });
+        change.wait()?;
+        if is_draft {
+            self.drafts.notify_one();
+        }
+        Ok(Outcome::applied(reason))
+    }
+
+    /// Looks at a subscription as it is now, decides, and puts the access in place.
+    fn refresh(&self, id: &str, now: DateTime<Utc>) -> Result<Outcome, WorkError> {
+        match self.look(id, now)? {
+            Seen::Foreign(why) => Ok(Outcome::ignored(why)),
+            Seen::Ours(record) => {
+                let reason = record.reason.clone();
+                self.put_in_place(*record, now)?;
+                Ok(Outcome::applied(reason))
+            }
+        }
+    }
+
+    fn look(&self, id: &str, now: DateTime<Utc>) -> Result<Seen, WorkError> {
+        let known = self.store.read(|db| subscriptions::get(db, id))?;
+        let fetched = match self.stripe.get_subscription(id) {
+            Err(error) if error.is_not_found() => {
+                return match known {
+                    Some(known) => Err(WorkError::Vanished(known.id)),
+                    None => Ok(Seen::Foreign("Stripe does not know the subscription.")),
+                };
+            }
+            other => other?,
+        };
+        // What is ours stays ours when someone edits its metadata: it can still be cancelled.
+        let owner =
+            Ownership::read(&fetched.metadata).or_else(|| known.as_ref().map(Ownership::of));
+        let Some(owner) = owner else {
+            return Ok(Seen::Foreign("The subscription was not made by Tollhouse."));
+        };
+        let grace = self.rules.past_due_grace;
+        let record = observe(&fetched, owner, known.as_ref(), grace, now);
+        if let Some(invoice) = &fetched.latest_invoice
+            && known.is_some_and(|known| draft::may_have_appeared(&known, &record))
+        {
+            self.note_draft(invoice, &record, now)?;
+        }
+        Ok(Seen::Ours(Box::new(record)))
+    }
+
+    /// Writes down that an invoice has to be closed, if it is a draft that has to. The event that
+    /// says so may have been lost, or may come later.
+    fn note_draft(
+        &self,
+        invoice_id: &str,
+        record: &Subscription,
+        now: DateTime<Utc>,
+    ) -> Result<(), WorkError> {
+        let invoice = match self.stripe.get_invoice(invoice_id) {
+            Err(error) if error.is_not_found() => return Ok(()),
+            other => other?,
+        };
+        let Some(draft) = draft::to_close(&invoice, record, self.rules.backstop, now) else {
+            return Ok(());
+        };
+        let change = self.store.write(move |db| invoices::discover(db, &draft));
+        change.wait()?;
+        self.drafts.notify_one();
+        Ok(())
+    }
+
+    /// A subscription that time, or an earlier failure, made due.
+    fn recheck(&self, subscription: Subscription, now: DateTime<Utc>) -> Result<(), WorkError> {
+        let id = subscription.id.clone();
+        let seen = match subscription.stripe_status {
+            Some(_) => self.look(&id, now),
+            None => Ok(Seen::Ours(Box::new(Subscription {
+                recheck_at: None,
+                ..subscription
+            }))),
+        };
+        let error = match seen {
+            Ok(Seen::Ours(record)) => return self.put_in_place(*record, now),
+            Ok(Seen::Foreign(_)) => WorkError::Vanished(id.clone()),
+            Err(error) => error,
+        };
+        self.put_subscription_back(id, &error, now)?;
+        Err(error)
+    }
+
+    /// Writes the intent, calls APIM, writes the outcome. A failure puts the subscription back.
+    fn put_in_place(&self, record: Subscription, now: DateTime<Utc>) -> Result<(), WorkError> {
+        let intent = Subscription {
+            recheck_at: Some(now + UNFINISHED_DUE_AFTER),
+            ..record.clone()
+        };
+        self.store
+            .write(move |db| subscriptions::save(db, &intent))
+            .wait()?;
+        if let Err(error) = access::apply(&self.apim, &record) {
+            let error = WorkError::from(error);
+            self.put_subscription_back(record.id, &error, now)?;
+            return Err(error);
+        }
+        let outcome = Subscription {
+            applied: Some(record.wanted),
+            attempts: 0,
+            problem: None,
+            updated_at: now,
+            ..record
+        };
+        let change = self.store.write(move |db| {
+            if let Some(checkout_id) = &outcome.checkout_id {
+                checkouts::complete(db, checkout_id)?;
+            }
+            subscriptions::save(db, &outcome)
+        });
+        Ok(change.wait()?)
+    }
+
+    fn put_subscription_back(
+        &self,
+        id: String,
+        error: &WorkError,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        tracing::warn!(subscription = %id, error = %error.in_words(), "access could not be put in place");
+        let (refused, asked, problem) = (error.is_refusal(), error.retry_after(), error.in_words());
+        let change = self.store.write(move |db| {
+            let Some(mut record) = subscriptions::get(db, &id)? else {
+                return Ok(());
+            };
+            record.attempts += 1;
+            record.recheck_at = backoff::next_attempt(record.attempts, refused, asked, now);
+            record.problem = Some(problem);
+            subscriptions::save(db, &record)
+        });
+        change.wait()
+    }
+}
+
+fn by_subject(waiting: Vec<Waiting>) -> BTreeMap<Subject, Vec<Waiting>> {
+    let mut groups: BTreeMap<Subject, Vec<Waiting>> = BTreeMap::new();
+    for event in waiting {
+        let subject = Subject::of(&event.event_type, &event.object_id);
+        groups.entry(subject).or_default().push(event);
+    }
+    groups
+}
+
+fn put_back(
+    db: &rusqlite::Connection,
+    event: &Waiting,
+    error: &WorkError,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let problem = error.in_words();
+    tracing::warn!(event = %event.event_id, %problem, "an event could not be applied yet");
+    let (failed, refused) = (event.attempts + 1, error.is_refusal());
+    match backoff::next_attempt(failed, refused, error.retry_after(), now) {
+        Some(next) => inbox::retry_later(db, &event.event_id, next, &problem),
+        None => inbox::settle(db, &event.event_id, Ending::Failed, &problem, now),
+    }
+}

@@ -1,0 +1,254 @@
+//! The worker against one server on loopback that answers for Stripe and for Azure.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chrono::{DateTime, TimeDelta, TimeZone, Utc};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::worker::{Rules, Worker};
+use crate::apim::Apim;
+use crate::config::testing::{apim, stripe};
+use crate::lifecycle::Access;
+use crate::outbound::testing::{Reply, Seen, Server, json as reply, with_header};
+use crate::store::subscriptions::Subscription;
+use crate::store::testing::{Scratch, scratch};
+use crate::store::{inbox, invoices, subscriptions};
+use crate::stripe::Stripe;
+
+const ARM: &str = "/subscriptions/az/resourceGroups/rg/providers/Microsoft.ApiManagement/service";
+
+fn now() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 3, 1, 0, 0, 5).unwrap()
+}
+
+/// Azure is down, and asks to be left alone for longer than a call waits.
+fn down() -> Reply {
+    with_header(503, "retry-after", "90", "{}")
+}
+
+fn not_found() -> Reply {
+    reply(404, r#"{"error":{"code":"none","message":"Not there."}}"#)
+}
+
+fn fetched(status: &str, metadata: &Value) -> Reply {
+    fetched_in(FEBRUARY, status, metadata)
+}
+
+/// A month's start and end.
+const FEBRUARY: (i64, i64) = (1_769_904_000, 1_772_323_200);
+const MARCH: (i64, i64) = (1_772_323_200, 1_775_001_600);
+
+fn fetched_in(period: (i64, i64), status: &str, metadata: &Value) -> Reply {
+    let item = json!({
+        "id": "si_1", "current_period_start": period.0, "current_period_end": period.1,
+        "price": {"id": "price_1", "recurring": {"usage_type": "metered", "meter": "mtr_1"}},
+    });
+    let subscription = json!({
+        "id": "sub_1", "status": status, "customer": "cus_1", "created": 1_769_904_000,
+        "metadata": metadata, "items": {"data": [item]}, "latest_invoice": "in_1",
+    });
+    reply(200, subscription.to_string())
+}
+
+fn ours() -> Value {
+    json!({"apim_user_id": "u-1", "apim_product_id": "payg", "apim_subscription_name": "Mine"})
+}
+
+fn draft() -> Reply {
+    let invoice = json!({
+        "id": "in_1", "status": "draft", "billing_reason": "subscription_cycle", "currency": "usd",
+        "parent": {"subscription_details": {"subscription": "sub_1"}},
+        "period_start": 1_769_904_000, "period_end": 1_772_323_200, "created": 1_772_323_200,
+        "total": 0, "amount_due": 0, "amount_paid": 0, "lines": {"data": []},
+    });
+    reply(200, invoice.to_string())
+}
+
+struct Bench {
+    server: Server,
+    scratch: Scratch,
+    worker: Worker,
+}
+
+impl Bench {
+    fn start(script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        let server = Server::start(move |seen, _| match seen.target.as_str() {
+            "/tenant/oauth2/v2.0/token" => reply(
+                200,
+                r#"{"access_token":"t","expires_in":3600,"token_type":"Bearer"}"#,
+            ),
+            _ => script(seen),
+        });
+        let scratch = scratch();
+        let worker = Worker {
+            store: scratch.store.clone(),
+            stripe: Stripe::new(&stripe(&server.url)),
+            apim: Apim::new(&apim(&server.url)),
+            rules: Rules {
+                past_due_grace: TimeDelta::days(7),
+                backstop: TimeDelta::hours(48),
+            },
+            drafts: Arc::new(Notify::new()),
+        };
+        Self {
+            server,
+            scratch,
+            worker,
+        }
+    }
+
+    fn receive(&self, id: &str, event_type: &str, object_id: &str) {
+        let event = inbox::Event {
+            id: id.to_owned(),
+            event_type: event_type.to_owned(),
+            object_id: object_id.to_owned(),
+            payload: b"{}".to_vec(),
+        };
+        let change = self
+            .scratch
+            .store
+            .write(move |db| inbox::keep(db, &event, now()));
+        assert!(change.wait().unwrap());
+    }
+
+    /// Lets the subscription be known, active, and due.
+    fn know(&self) {
+        self.receive("evt_0", "customer.subscription.created", "sub_1");
+        assert_eq!(self.worker.drain(now()).unwrap(), 1);
+        let change = self
+            .scratch
+            .store
+            .write(|db| subscriptions::recheck(db, "sub_1", now()));
+        change.wait().unwrap();
+    }
+
+    fn subscription(&self) -> Subscription {
+        let found = self
+            .scratch
+            .store
+            .read(|db| subscriptions::get(db, "sub_1"));
+        found.unwrap().unwrap()
+    }
+
+    fn calls_to(&self, start: &str) -> usize {
+        let seen = self.server.seen();
+        seen.iter()
+            .filter(|seen| seen.target.starts_with(start))
+            .count()
+    }
+}
+
+/// An APIM in which `sub_1` is active, whatever is asked of it.
+fn azure() -> Reply {
+    let subscription = json!({"name": "sub_1", "properties": {
+        "ownerId": "/users/u-1", "scope": "/products/payg", "state": "active"}});
+    reply(200, subscription.to_string())
+}
+
+#[test]
+fn a_draft_is_written_down_although_azure_is_down() {
+    let bench = Bench::start(|seen| match seen.target.as_str() {
+        "/v1/invoices/in_1" => draft(),
+        "/v1/subscriptions/sub_1" => fetched("active", &ours()),
+        _ => down(),
+    });
+    bench.receive("evt_1", "invoice.created", "in_1");
+    bench.worker.drain(now()).unwrap();
+    let drafts = bench.scratch.store.read(invoices::unfinished).unwrap();
+    assert_eq!(drafts.len(), 1);
+    let counts = bench.scratch.store.read(inbox::counts).unwrap();
+    assert_eq!((counts.applied, counts.waiting), (1, 0));
+    let subscription = bench.subscription();
+    assert_eq!(subscription.applied, None);
+    assert!(subscription.problem.is_some(), "the access waits for Azure");
+    assert_eq!(
+        subscription.recheck_at,
+        Some(now() + TimeDelta::seconds(90)),
+        "Azure's wish is obeyed"
+    );
+}
+
+#[test]
+fn a_draft_whose_event_was_lost_is_found_when_the_period_has_turned() {
+    let turned = Arc::new(AtomicBool::new(false));
+    let is_turned = Arc::clone(&turned);
+    let bench = Bench::start(move |seen| match seen.target.as_str() {
+        "/v1/invoices/in_1" => draft(),
+        "/v1/subscriptions/sub_1" if is_turned.load(Ordering::SeqCst) => {
+            fetched_in(MARCH, "active", &ours())
+        }
+        "/v1/subscriptions/sub_1" => fetched("active", &ours()),
+        _ => azure(),
+    });
+    bench.know();
+    let drafts = || bench.scratch.store.read(invoices::unfinished).unwrap();
+    assert_eq!(drafts().len(), 0);
+    turned.store(true, Ordering::SeqCst);
+    bench.worker.drain(now()).unwrap();
+    assert_eq!(drafts()[0].id, "in_1");
+}
+
+#[test]
+fn a_subscription_that_vanished_from_stripe_is_not_asked_for_without_end() {
+    let known = AtomicBool::new(true);
+    let bench = Bench::start(move |seen| match seen.target.as_str() {
+        "/v1/subscriptions/sub_1" if known.swap(false, Ordering::SeqCst) => {
+            fetched("active", &ours())
+        }
+        "/v1/subscriptions/sub_1" => not_found(),
+        _ => azure(),
+    });
+    bench.know();
+    assert_eq!(bench.worker.drain(now()).unwrap(), 0);
+    let subscription = bench.subscription();
+    assert!(subscription.recheck_at > Some(now()));
+    assert!(subscription.problem.unwrap().contains("secret key"));
+    assert_eq!(subscription.wanted, Access::Active, "nothing is taken away");
+}
+
+#[test]
+fn a_subscription_stays_ours_when_its_metadata_is_removed() {
+    let known = AtomicBool::new(true);
+    let bench = Bench::start(move |seen| match seen.target.as_str() {
+        "/v1/subscriptions/sub_1" if known.swap(false, Ordering::SeqCst) => {
+            fetched("active", &ours())
+        }
+        "/v1/subscriptions/sub_1" => fetched("canceled", &json!({})),
+        _ => azure(),
+    });
+    bench.know();
+    bench.worker.drain(now()).unwrap();
+    assert_eq!(bench.subscription().applied, Some(Access::Cancelled));
+    let patched = bench.server.seen().into_iter();
+    let patched: Vec<Seen> = patched.filter(|seen| seen.method == "PATCH").collect();
+    assert_eq!(patched.len(), 1);
+    assert!(patched[0].body.contains("cancelled"));
+}
+
+#[test]
+fn a_side_that_is_down_is_left_alone_after_three_failures() {
+    let bench = Bench::start(|seen| match seen.target.as_str() {
+        target if target.starts_with("/v1/subscriptions/") => fetched("active", &ours()),
+        _ => down(),
+    });
+    for number in 0..10 {
+        let (event, subscription) = (format!("evt_{number}"), format!("sub_{number}"));
+        bench.receive(&event, "customer.subscription.updated", &subscription);
+    }
+    assert_eq!(bench.worker.drain(now()).unwrap(), 0);
+    assert_eq!(bench.calls_to(ARM), 3);
+    let counts = bench.scratch.store.read(inbox::counts).unwrap();
+    assert_eq!(counts.waiting, 10, "nothing is lost");
+}
+
+#[test]
+fn an_event_about_a_draft_that_was_deleted_needs_nobodys_attention() {
+    let bench = Bench::start(|_| not_found());
+    bench.receive("evt_1", "invoice.created", "in_1");
+    bench.receive("evt_2", "checkout.session.expired", "cs_1");
+    bench.worker.drain(now()).unwrap();
+    let counts = bench.scratch.store.read(inbox::counts).unwrap();
+    assert_eq!((counts.ignored, counts.waiting), (2, 0));
+}
