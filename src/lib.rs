@@ -5,6 +5,7 @@ pub mod catalogue;
 pub mod config;
 pub mod ids;
 pub mod lifecycle;
+pub mod metering;
 pub mod nearest;
 pub mod outbound;
 pub mod portal;

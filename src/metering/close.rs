@@ -1,0 +1,339 @@
+//! Closes metered periods: claims the draft, waits, reports the final total, compares, finalizes.
+//!
+//! Stripe bills nothing that arrives after an invoice is finalized, and finalizes an hour after
+//! the draft appears. So the draft is *claimed*: Stripe's own finalization is put off to the
+//! backstop, but left on, so that a process that dies here leaves no draft behind for ever. Then:
+//!
+//! ```text
+//! draft appears ──► claimed ──(last day ended + settle)──► days read again ──► final total
+//!     reported ──► Stripe's meter and the draft's lines equal ours? ──► finalized
+//!                                └── no: held, an alert, tried again until the backstop
+//! ```
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
+
+use super::{Metering, MeteringError, Outages, stamp, window};
+use crate::catalogue::price;
+use crate::store::invoices::{Figures, Invoice, State};
+use crate::store::subscriptions::{Period, Subscription};
+use crate::store::{invoices, subscriptions, usage};
+use crate::stripe::{self, InvoiceStatus};
+
+/// How long a draft that was looked at is left alone: each look costs calls to both sides.
+const PAUSE: TimeDelta = TimeDelta::minutes(10);
+/// Before the backstop, the final total is reported whether usage has settled or not.
+const LEAD: TimeDelta = TimeDelta::hours(2);
+
+/// What a pass over the open drafts did.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// Drafts that were claimed or finalized.
+    pub moved: usize,
+    pub held: usize,
+    pub problems: Vec<String>,
+}
+
+impl Metering {
+    /// Claims the drafts that are not claimed yet. Stripe grants an hour, so this comes before
+    /// everything that takes long.
+    pub fn claim_drafts(&self, now: DateTime<Utc>) -> Result<Closed, MeteringError> {
+        let mut drafts = self.store.read(invoices::unfinished)?;
+        drafts.retain(|draft| draft.state == State::Claiming);
+        self.move_on(drafts, now)
+    }
+
+    /// Moves every claimed draft on as far as `now` allows. One that fails does not stop the
+    /// others, unless the other side seems to be down.
+    pub fn close(&self, now: DateTime<Utc>) -> Result<Closed, MeteringError> {
+        let mut drafts = self.store.read(invoices::unfinished)?;
+        drafts.retain(|draft| is_due(draft, now));
+        self.move_on(drafts, now)
+    }
+
+    fn move_on(&self, drafts: Vec<Invoice>, now: DateTime<Utc>) -> Result<Closed, MeteringError> {
+        let mut closed = Closed::default();
+        let mut outages = Outages::default();
+        for draft in drafts {
+            let result = self.close_one(draft.clone(), now);
+            outages.note(&result);
+            match result {
+                Ok(State::Held) => closed.held += 1,
+                Ok(State::Claiming | State::Settling | State::Finalized) => closed.moved += 1,
+                Err(error) => {
+                    let problem = error.in_words();
+                    tracing::warn!(invoice = %draft.id, %problem, "a draft could not be moved on");
+                    closed.problems.push(format!("{}: {problem}", draft.id));
+                    self.keep(in_trouble(draft, problem, now), now)?;
+                }
+            }
+            if outages.are_too_many() {
+                break;
+            }
+        }
+        Ok(closed)
+    }
+
+    fn close_one(&self, invoice: Invoice, now: DateTime<Utc>) -> Result<State, MeteringError> {
+        let Some(subscription) = self
+            .store
+            .read(|db| subscriptions::get(db, &invoice.subscription_id))?
+        else {
+            return self.keep(
+                Invoice {
+                    state: State::Finalized,
+                    ..invoice
+                },
+                now,
+            );
+        };
+        let fetched = match self.stripe.get_invoice(&invoice.id) {
+            Err(error) if error.is_not_found() => {
+                let problem = Some("The draft was deleted at Stripe.".to_owned());
+                return self.keep(
+                    Invoice {
+                        state: State::Finalized,
+                        problem,
+                        ..invoice
+                    },
+                    now,
+                );
+            }
+            other => other?,
+        };
+        if fetched.status != Some(InvoiceStatus::Draft) {
+            return self.record_end(invoice, &subscription, &fetched, now);
+        }
+        match invoice.state {
+            State::Claiming => self.claim(invoice, now),
+            State::Settling | State::Held | State::Finalized => {
+                self.finalize(invoice, &subscription, now)
+            }
+        }
+    }
+
+    /// Puts Stripe's own finalization off to the backstop and leaves it on. A draft that is found
+    /// only after its backstop cannot be put off any more: what it lacks is reported at once.
+    ///
+    /// The idempotency key is one for each run, because under a known key Stripe repeats even a
+    /// 500 for a whole day; the same moment set twice is set once.
+    fn claim(&self, invoice: Invoice, now: DateTime<Utc>) -> Result<State, MeteringError> {
+        if now < invoice.backstop_at {
+            let key = format!("claim-{}-{}", invoice.id, stamp(now));
+            self.stripe.update_invoice_finalization(
+                &invoice.id,
+                invoice.backstop_at,
+                true,
+                &key,
+            )?;
+        }
+        let settled = window::usage_ends(invoice.period) + self.rules.settle;
+        self.keep(
+            Invoice {
+                state: State::Settling,
+                settles_at: settled.min(invoice.backstop_at - LEAD),
+                problem: None,
+                ..invoice
+            },
+            now,
+        )
+    }
+
+    /// The final total, the comparison, and the finalization.
+    fn finalize(
+        &self,
+        invoice: Invoice,
+        subscription: &Subscription,
+        now: DateTime<Utc>,
+    ) -> Result<State, MeteringError> {
+        let read = self.reread(subscription, invoice.period, now);
+        // Should Azure stay silent until the backstop, Stripe bills at least what is known.
+        let reported_just_now = self.push_total(subscription, invoice.period, now)?;
+        read?;
+        let calls = self.billable_calls(subscription, invoice.period)?;
+        let ours = self.our_figures(subscription, calls)?;
+        let invoice = Invoice {
+            ours: Some(ours),
+            ..invoice
+        };
+        let difference = self.difference(&invoice, subscription, ours)?;
+        if difference.is_some() && reported_just_now {
+            // Stripe counts a report a little after it has taken it.
+            return self.keep(
+                Invoice {
+                    settles_at: now + PAUSE,
+                    problem: None,
+                    ..invoice
+                },
+                now,
+            );
+        }
+        if let Some(problem) = difference {
+            tracing::error!(invoice = %invoice.id, %problem, "an invoice is held back");
+            return self.keep(
+                Invoice {
+                    state: State::Held,
+                    problem: Some(problem),
+                    ..invoice
+                },
+                now,
+            );
+        }
+        let key = format!("finalize-{}-{}", invoice.id, stamp(now));
+        let fetched = self.stripe.finalize_invoice(&invoice.id, &key)?;
+        self.record_end(
+            Invoice {
+                problem: None,
+                ..invoice
+            },
+            subscription,
+            &fetched,
+            now,
+        )
+    }
+
+    /// Reads those days of the period again that were last read before their usage had settled.
+    fn reread(
+        &self,
+        subscription: &Subscription,
+        period: Period,
+        now: DateTime<Utc>,
+    ) -> Result<(), MeteringError> {
+        let days = window::days(period, subscription.started_at);
+        for day in days.start().iter_days().take_while(|day| day <= days.end()) {
+            let settled = window::settled(day, self.rules.settle);
+            let read_at = self.store.read(|db| usage::collected_at(db, day))?;
+            if read_at.is_none_or(|read_at| read_at < settled) {
+                self.collect_day(day, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn our_figures(
+        &self,
+        subscription: &Subscription,
+        calls: u64,
+    ) -> Result<Figures, MeteringError> {
+        let model = self.model(subscription)?;
+        let bill = price::invoice(model, calls).map_err(|_| MeteringError::Amount(calls))?;
+        Ok(Figures {
+            calls,
+            amount: bill.total.minor,
+        })
+    }
+
+    /// In one sentence, where Stripe's meter or draft differs from ours.
+    fn difference(
+        &self,
+        invoice: &Invoice,
+        subscription: &Subscription,
+        ours: Figures,
+    ) -> Result<Option<String>, MeteringError> {
+        let Some((meter, customer)) = subscription
+            .meter
+            .as_ref()
+            .zip(subscription.customer_id.as_ref())
+        else {
+            return Ok(None);
+        };
+        let Period { start, end } = invoice.period;
+        let metered = self.stripe.meter_event_summary(
+            &meter.id,
+            customer,
+            whole_minute(start),
+            whole_minute(end),
+        )?;
+        if metered != Decimal::from(ours.calls) {
+            return Ok(Some(format!(
+                "Stripe's meter shows {metered} calls where APIM counted {} billable ones.",
+                ours.calls
+            )));
+        }
+        let drafted = self.stripe.get_invoice(&invoice.id)?.usage_amount();
+        Ok((drafted != ours.amount).then(|| {
+            format!(
+                "The draft charges {drafted} minor units for usage where the catalogue charges {}.",
+                ours.amount
+            )
+        }))
+    }
+
+    /// Keeps what Stripe billed beside what we say it should have.
+    fn record_end(
+        &self,
+        invoice: Invoice,
+        subscription: &Subscription,
+        fetched: &stripe::Invoice,
+        now: DateTime<Utc>,
+    ) -> Result<State, MeteringError> {
+        let ours = match invoice.ours {
+            Some(ours) => ours,
+            None => self.our_figures(
+                subscription,
+                self.billable_calls(subscription, invoice.period)?,
+            )?,
+        };
+        let amount = fetched.usage_amount();
+        let quantity = fetched.usage_quantity();
+        let stripes = Figures {
+            calls: quantity.try_into().unwrap_or_default(),
+            amount,
+        };
+        let problem = (amount != ours.amount).then(|| {
+            format!(
+                "Stripe billed {amount} minor units for usage where the catalogue charges {}.",
+                ours.amount
+            )
+        });
+        let ended = Invoice {
+            state: State::Finalized,
+            ours: Some(ours),
+            stripes: Some(stripes),
+            hosted_invoice_url: fetched.hosted_invoice_url.clone(),
+            problem: problem.or(invoice.problem),
+            ..invoice
+        };
+        self.keep(ended, now)
+    }
+
+    fn keep(&self, invoice: Invoice, now: DateTime<Utc>) -> Result<State, MeteringError> {
+        let state = invoice.state;
+        let invoice = Invoice {
+            updated_at: now,
+            ..invoice
+        };
+        self.store
+            .write(move |db| invoices::save(db, &invoice))
+            .wait()?;
+        Ok(state)
+    }
+}
+
+/// The draft with what went wrong, to be looked at again after a pause. Only a claim does not
+/// wait: Stripe grants it an hour.
+fn in_trouble(draft: Invoice, problem: String, now: DateTime<Utc>) -> Invoice {
+    let settles_at = match draft.state {
+        State::Settling => now + PAUSE,
+        State::Claiming | State::Held | State::Finalized => draft.settles_at,
+    };
+    Invoice {
+        settles_at,
+        problem: Some(problem),
+        ..draft
+    }
+}
+
+fn is_due(invoice: &Invoice, now: DateTime<Utc>) -> bool {
+    match invoice.state {
+        // `claim_drafts` has just tried.
+        State::Claiming | State::Finalized => false,
+        State::Settling => now >= invoice.settles_at,
+        State::Held => now >= invoice.updated_at + PAUSE,
+    }
+}
+
+/// Stripe's summaries begin and end on whole minutes; a first period begins at any second.
+fn whole_minute(time: DateTime<Utc>) -> DateTime<Utc> {
+    time - TimeDelta::seconds(time.timestamp().rem_euclid(60))
+}

@@ -1,0 +1,200 @@
+//! From the calls that APIM counted to the quantity on Stripe's invoice.
+//!
+//! Three steps, each of which may run at any time and any number of times:
+//!
+//! - [`collect`] reads the calls of the last days from APIM into the store;
+//! - [`report`] tells Stripe the period's total so far, as an absolute number: a later report
+//!   repairs all earlier ones, and a repeated one bills nothing twice;
+//! - [`close`] holds a period's draft invoice until its usage has settled, reports the final
+//!   total, compares Stripe's figures with ours, and finalizes.
+//!
+//! [`schedule`] decides when. Between the steps lies only the store: each reads what the one
+//! before has written down.
+
+pub mod close;
+mod collect;
+mod report;
+pub mod schedule;
+pub mod window;
+
+#[cfg(test)]
+mod step_tests;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+
+use crate::apim::Apim;
+use crate::catalogue::{Catalogue, Model, StatusClass};
+use crate::outbound::CallError;
+use crate::store::subscriptions::{Period, Subscription};
+use crate::store::usage::Calls;
+use crate::store::{Store, StoreError, usage};
+use crate::stripe::Stripe;
+
+/// The settings of metering.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// How long after a period's last day its usage is taken as settled.
+    pub settle: TimeDelta,
+    /// How long after its creation Stripe finalizes a claimed draft by itself.
+    pub backstop: TimeDelta,
+    /// How many of the last days are read again each time.
+    pub reread_days: u32,
+    /// When the daily job is due, UTC.
+    pub daily_at: NaiveTime,
+}
+
+/// The metering side. All its calls block: run it on a thread of its own.
+#[derive(Clone)]
+pub struct Metering {
+    pub store: Store,
+    pub stripe: Stripe,
+    pub apim: Apim,
+    pub catalogue: Arc<Catalogue>,
+    pub rules: Rules,
+}
+
+/// Why a step could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum MeteringError {
+    #[error("a call to another side failed")]
+    Call(#[from] CallError),
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    #[error("the product `{0}` is not in the catalogue any more: put it back, hidden if need be")]
+    UnknownProduct(String),
+    #[error("the amount for {0} calls is out of range")]
+    Amount(u64),
+}
+
+impl MeteringError {
+    /// Whether nobody knows what happened, because the other side did not really answer.
+    fn is_outage(&self) -> bool {
+        matches!(self, Self::Call(error) if !error.is_final())
+    }
+
+    /// For the job's summary and the status page.
+    fn in_words(&self) -> String {
+        match self {
+            Self::Call(error) => error.to_string(),
+            Self::Store(error) => error.to_string(),
+            Self::UnknownProduct(_) | Self::Amount(_) => self.to_string(),
+        }
+    }
+}
+
+/// Counts outages in a row. After a few the other side is taken to be down: each further call
+/// would wait for its time-out.
+#[derive(Default)]
+struct Outages(u32);
+
+impl Outages {
+    const TOO_MANY: u32 = 3;
+
+    fn note<T>(&mut self, result: &Result<T, MeteringError>) {
+        match result {
+            Err(error) if error.is_outage() => self.0 += 1,
+            Ok(_) | Err(_) => self.0 = 0,
+        }
+    }
+
+    fn are_too_many(&self) -> bool {
+        self.0 >= Self::TOO_MANY
+    }
+}
+
+impl Metering {
+    fn model(&self, subscription: &Subscription) -> Result<&Model, MeteringError> {
+        let product = &subscription.product_id;
+        self.catalogue
+            .get(product)
+            .ok_or_else(|| MeteringError::UnknownProduct(product.to_string()))
+    }
+
+    /// The billable calls of a subscription's period that the store knows of.
+    fn billable_calls(
+        &self,
+        subscription: &Subscription,
+        period: Period,
+    ) -> Result<u64, MeteringError> {
+        let days = window::days(period, subscription.started_at);
+        let calls = self
+            .store
+            .read(|db| usage::total(db, &subscription.id, &days))?;
+        Ok(billable(calls, &self.model(subscription)?.billable))
+    }
+}
+
+/// The calls that count, given the classes that do.
+fn billable(calls: Calls, classes: &[StatusClass]) -> u64 {
+    let of_class = |class: &StatusClass| match class {
+        StatusClass::Success => calls.success,
+        StatusClass::Failed => calls.failed,
+        StatusClass::Other => calls.other,
+    };
+    classes.iter().map(of_class).sum()
+}
+
+/// The beginning of the sentence in which a job says what it left undone.
+fn and_problems(summary: String, problems: &[String]) -> String {
+    /// More would not be read.
+    const SHOWN: usize = 5;
+    if problems.is_empty() {
+        return summary;
+    }
+    let shown = problems
+        .iter()
+        .take(SHOWN)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(" · ");
+    let more = problems.len().saturating_sub(SHOWN);
+    let more = if more == 0 {
+        String::new()
+    } else {
+        format!(" · and {more} more")
+    };
+    format!("{summary} Not done: {shown}{more}")
+}
+
+/// A time as it stands in identifiers and keys.
+fn stamp(time: DateTime<Utc>) -> i64 {
+    time.timestamp()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{StatusClass, and_problems, billable};
+    use crate::store::usage::Calls;
+
+    #[test]
+    fn only_the_named_classes_count_and_blocked_calls_never_do() {
+        let calls = Calls {
+            success: 1,
+            blocked: 10,
+            failed: 100,
+            other: 1_000,
+        };
+        assert_eq!(
+            billable(calls, &[StatusClass::Success, StatusClass::Other]),
+            1_001
+        );
+        assert_eq!(billable(calls, &[StatusClass::Success]), 1);
+        assert_eq!(billable(calls, &[]), 0);
+        let all = [
+            StatusClass::Success,
+            StatusClass::Failed,
+            StatusClass::Other,
+        ];
+        assert_eq!(billable(calls, &all), 1_101);
+    }
+
+    #[test]
+    fn a_summary_names_a_few_problems_and_counts_the_rest() {
+        let problems: Vec<String> = (1..=7).map(|number| format!("p{number}")).collect();
+        let text = and_problems("Done.".into(), &problems);
+        assert_eq!(text, "Done. Not done: p1 · p2 · p3 · p4 · p5 · and 2 more");
+        assert_eq!(and_problems("Done.".into(), &[]), "Done.");
+    }
+}

@@ -1,0 +1,213 @@
+//! Tells Stripe each metered period's total so far.
+
+use chrono::{DateTime, Utc};
+
+use super::{Metering, MeteringError, Outages, billable, stamp, window};
+use crate::outbound::CallError;
+use crate::store::subscriptions::{Meter, Period, Subscription};
+use crate::store::usage::{Push, PushState};
+use crate::store::{subscriptions, usage};
+use crate::stripe::MeterEvent;
+
+/// What a run of reports did.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Reported {
+    pub(super) subscriptions: usize,
+    pub(super) pushed: usize,
+    pub(super) problems: Vec<String>,
+}
+
+/// What is to be reported for a period; a new report is written down already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    /// Stripe has this total already.
+    UpToDate,
+    /// Whether Stripe has the last report is not known: the same one once more.
+    Repeat(Push),
+    New(Push),
+    /// The period has no second left for one more report.
+    NoRoom,
+}
+
+impl Metering {
+    /// Reports every metered subscription's current period. One that fails does not stop the
+    /// others, unless Stripe seems to be down; the answer names it.
+    pub(super) fn report(
+        &self,
+        now: DateTime<Utc>,
+        dry_run: bool,
+    ) -> Result<Reported, MeteringError> {
+        let mut reported = Reported::default();
+        let mut outages = Outages::default();
+        for subscription in self.store.read(|db| subscriptions::metered(db, now))? {
+            reported.subscriptions += 1;
+            let result = self.report_subscription(&subscription, now, dry_run);
+            outages.note(&result);
+            match result {
+                Ok(pushed) => reported.pushed += usize::from(pushed),
+                Err(error) => {
+                    reported
+                        .problems
+                        .push(format!("{}: {}", subscription.id, error.in_words()));
+                }
+            }
+            if outages.are_too_many() {
+                let rest = "the rest, because the other side seems to be down";
+                reported.problems.push(rest.to_owned());
+                break;
+            }
+        }
+        Ok(reported)
+    }
+
+    fn report_subscription(
+        &self,
+        subscription: &Subscription,
+        now: DateTime<Utc>,
+        dry_run: bool,
+    ) -> Result<bool, MeteringError> {
+        let Some(period) = subscription.period else {
+            return Ok(false);
+        };
+        if period.end <= now {
+            // The period has turned and nobody told us: look at Stripe. Its invoice closes it.
+            let id = subscription.id.clone();
+            self.store
+                .write(move |db| subscriptions::recheck(db, &id, now))
+                .wait()?;
+            return Ok(false);
+        }
+        if dry_run {
+            let calls = self.billable_calls(subscription, period)?;
+            let last = self
+                .store
+                .read(|db| usage::last_push(db, &subscription.id, period.start))?;
+            return Ok(calls != last.map_or(0, |push| push.calls));
+        }
+        self.push_total(subscription, period, now)
+    }
+
+    /// Makes Stripe's total for `period` be what the store knows of; says whether that took a
+    /// report.
+    pub(super) fn push_total(
+        &self,
+        subscription: &Subscription,
+        period: Period,
+        now: DateTime<Utc>,
+    ) -> Result<bool, MeteringError> {
+        let mut pushed = false;
+        loop {
+            match self.plan_report(subscription, period, now)? {
+                Step::UpToDate => return Ok(pushed),
+                Step::NoRoom => {
+                    tracing::error!(subscription = %subscription.id, "no second is left in the period for another report");
+                    return Ok(pushed);
+                }
+                Step::Repeat(push) | Step::New(push) => self.send(push, now)?,
+            }
+            pushed = true;
+        }
+    }
+
+    /// Decides what Stripe has to be told, and writes a new report down, in one transaction: a
+    /// second process that reports at the same time finds it there, and repeats it.
+    fn plan_report(
+        &self,
+        subscription: &Subscription,
+        period: Period,
+        now: DateTime<Utc>,
+    ) -> Result<Step, MeteringError> {
+        let target = subscription
+            .meter
+            .clone()
+            .zip(subscription.customer_id.clone());
+        let Some((meter, customer)) = target else {
+            return Ok(Step::UpToDate);
+        };
+        let classes = self.model(subscription)?.billable.clone();
+        let days = window::days(period, subscription.started_at);
+        let id = subscription.id.clone();
+        let change = self.store.write(move |db| {
+            let calls = billable(usage::total(db, &id, &days)?, &classes);
+            let last = usage::last_push(db, &id, period.start)?;
+            let step = next_step(&id, &meter, &customer, period, calls, last, now);
+            if let Step::New(push) = &step {
+                usage::plan_push(db, push, now)?;
+            }
+            Ok(step)
+        });
+        Ok(change.wait()?)
+    }
+
+    /// Sends a report that is written down, and writes down what became of it.
+    ///
+    /// The report's identifier is what keeps it from counting twice. The idempotency key is one
+    /// for each run, because under a known key Stripe repeats even a 500 for a whole day.
+    fn send(&self, push: Push, now: DateTime<Utc>) -> Result<(), MeteringError> {
+        let event = MeterEvent {
+            event_name: push.meter_event_name,
+            customer: push.customer_id,
+            value: push.calls,
+            identifier: push.identifier.clone(),
+            timestamp: push.event_at,
+        };
+        let key = format!("{}-{}", push.identifier, stamp(now));
+        let result = self.stripe.create_meter_event(&event, &key);
+        let (state, problem) = match &result {
+            Ok(_) => (PushState::Delivered, None),
+            Err(CallError::Refused(refusal)) => (PushState::Refused, Some(refusal.to_string())),
+            // Still planned: the next run sends the same one again.
+            Err(CallError::Unknown(_)) => return Ok(result.map(drop)?),
+        };
+        let identifier = push.identifier;
+        let change = self
+            .store
+            .write(move |db| usage::settle_push(db, &identifier, state, problem.as_deref(), now));
+        change.wait()?;
+        Ok(result.map(drop)?)
+    }
+}
+
+/// Decides what Stripe has to be told, given the last report. Pure.
+fn next_step(
+    subscription_id: &str,
+    meter: &Meter,
+    customer: &str,
+    period: Period,
+    calls: u64,
+    last: Option<Push>,
+    now: DateTime<Utc>,
+) -> Step {
+    let previous = last.as_ref().map(|push| push.event_at);
+    match last {
+        Some(push) if push.state == PushState::Planned => return Step::Repeat(push),
+        Some(push) if push.state == PushState::Delivered && push.calls == calls => {
+            return Step::UpToDate;
+        }
+        // A total of nothing is what Stripe assumes by itself.
+        None if calls == 0 => return Step::UpToDate,
+        Some(_) | None => {}
+    }
+    let Some(event_at) = window::report_time(period, previous, now) else {
+        return Step::NoRoom;
+    };
+    Step::New(Push {
+        identifier: identifier(subscription_id, period, event_at),
+        subscription_id: subscription_id.to_owned(),
+        customer_id: customer.to_owned(),
+        meter_event_name: meter.event_name.clone(),
+        period,
+        calls,
+        event_at,
+        state: PushState::Planned,
+    })
+}
+
+/// Stripe keeps identifiers apart for at least a day; this one names a report for good.
+fn identifier(subscription_id: &str, period: Period, event_at: DateTime<Utc>) -> String {
+    format!(
+        "{subscription_id}-{}-{}",
+        stamp(period.start),
+        stamp(event_at)
+    )
+}

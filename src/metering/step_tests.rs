@@ -1,0 +1,266 @@
+//! Reports and closings against one server on loopback that answers for Stripe and for Azure.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
+use serde_json::json;
+
+use super::{Metering, Rules};
+use crate::apim::Apim;
+use crate::catalogue::Catalogue;
+use crate::config::testing::{apim, stripe};
+use crate::outbound::testing::{Reply, Seen, Server, json as reply, with_header};
+use crate::store::invoices::{Invoice, State};
+use crate::store::subscriptions::testing::subscription;
+use crate::store::testing::{Scratch, scratch};
+use crate::store::usage::{Calls, Day, PushState};
+use crate::store::{Store, invoices, subscriptions, usage};
+use crate::stripe::Stripe;
+
+const CATALOGUE: &str = include_str!("../../payment/monetizationModels.json");
+
+fn at(month: u32, day: u32, hour: u32) -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, month, day, hour, 0, 0).unwrap()
+}
+
+struct Bench {
+    server: Server,
+    scratch: Scratch,
+}
+
+impl Bench {
+    /// One subscription with 1,234 billable calls on 10 March.
+    fn start(script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        let server = Server::start(move |seen, _| match seen.target.as_str() {
+            "/tenant/oauth2/v2.0/token" => reply(
+                200,
+                r#"{"access_token":"t","expires_in":3600,"token_type":"Bearer"}"#,
+            ),
+            _ => script(seen),
+        });
+        let scratch = scratch();
+        let change = scratch.store.write(|db| {
+            subscriptions::save(db, &subscription("sub_1"))?;
+            let day = Day {
+                subscription_id: "sub_1".to_owned(),
+                day: NaiveDate::from_ymd_opt(2026, 3, 10).unwrap(),
+                calls: Calls {
+                    success: 1_234,
+                    ..Calls::default()
+                },
+            };
+            usage::save_day(db, &day, at(3, 11, 0))
+        });
+        change.wait().unwrap();
+        Self { server, scratch }
+    }
+
+    fn metering(&self, store: &Store) -> Metering {
+        Metering {
+            store: store.clone(),
+            stripe: Stripe::new(&stripe(&self.server.url)),
+            apim: Apim::new(&apim(&self.server.url)),
+            catalogue: Arc::new(Catalogue::parse(CATALOGUE).unwrap()),
+            rules: Rules {
+                settle: TimeDelta::hours(12),
+                backstop: TimeDelta::hours(48),
+                reread_days: 3,
+                daily_at: NaiveTime::MIN,
+            },
+        }
+    }
+
+    /// A draft for March, as it was noted at the period's end.
+    fn discover(&self, state: State) {
+        let period = subscription("sub_1").period.unwrap();
+        let draft = Invoice {
+            id: "in_1".to_owned(),
+            subscription_id: "sub_1".to_owned(),
+            period,
+            state,
+            settles_at: period.end,
+            backstop_at: period.end + TimeDelta::hours(48),
+            ours: None,
+            stripes: None,
+            currency: Some("usd".to_owned()),
+            hosted_invoice_url: None,
+            problem: None,
+            updated_at: period.end,
+        };
+        let change = self
+            .scratch
+            .store
+            .write(move |db| invoices::discover(db, &draft));
+        change.wait().unwrap();
+    }
+
+    fn draft(&self) -> Invoice {
+        let found = self.scratch.store.read(|db| invoices::get(db, "in_1"));
+        found.unwrap().unwrap()
+    }
+
+    /// The values of a header or the whole bodies of what was sent to a path.
+    fn sent(&self, path: &str, what: impl Fn(&Seen) -> String) -> Vec<String> {
+        let seen = self.server.seen();
+        let posts = seen.iter().filter(|seen| seen.method == "POST");
+        posts.filter(|seen| seen.target == path).map(what).collect()
+    }
+}
+
+fn draft_at_stripe() -> Reply {
+    let invoice = json!({
+        "id": "in_1", "status": "draft", "currency": "usd",
+        "period_start": 0, "period_end": 10, "created": 10,
+        "total": 0, "amount_due": 0, "amount_paid": 0, "lines": {"data": []},
+    });
+    reply(200, invoice.to_string())
+}
+
+const METER_EVENTS: &str = "/v1/billing/meter_events";
+
+/// The members of a meter event stand in no particular order.
+fn identifier(seen: &Seen) -> String {
+    let mut members = seen.body.split('&');
+    let found = members.find(|member| member.starts_with("identifier="));
+    found.unwrap().to_owned()
+}
+
+#[test]
+fn a_500_that_stripe_repeats_for_a_day_does_not_stop_the_report() {
+    let keys = std::sync::Mutex::new(BTreeSet::new());
+    let bench = Bench::start(move |seen| {
+        // As Stripe does it: the first key fails, and fails again whenever it comes back.
+        let mut keys = keys.lock().unwrap();
+        keys.insert(seen.header("idempotency-key").to_owned());
+        if keys.first().unwrap() == seen.header("idempotency-key") {
+            with_header(500, "stripe-should-retry", "false", "{}")
+        } else {
+            reply(200, "{}")
+        }
+    });
+    let metering = bench.metering(&bench.scratch.store);
+    let first = metering.report(at(3, 11, 1), false).unwrap();
+    assert_eq!(first.problems.len(), 1);
+    let second = metering.report(at(3, 11, 2), false).unwrap();
+    assert_eq!(second.problems, [""; 0]);
+    let sent = bench.sent(METER_EVENTS, identifier);
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[0], sent[1], "the same report once more");
+}
+
+#[test]
+fn two_processes_that_report_at_once_send_one_report() {
+    let bench = Bench::start(|_| reply(200, "{}"));
+    let serve = bench.metering(&bench.scratch.store);
+    let command = bench.metering(&bench.scratch.of_another_process());
+    std::thread::scope(|scope| {
+        for metering in [&serve, &command] {
+            scope.spawn(move || {
+                let reported = metering.report(at(3, 11, 1), false).unwrap();
+                assert_eq!(reported.problems, [""; 0]);
+            });
+        }
+    });
+    let sent = bench.sent(METER_EVENTS, identifier);
+    let different: BTreeSet<&String> = sent.iter().collect();
+    assert_eq!(different.len(), 1, "{sent:?}");
+    let start = at(3, 1, 0);
+    let last = bench
+        .scratch
+        .store
+        .read(|db| usage::last_push(db, "sub_1", start));
+    let last = last.unwrap().unwrap();
+    assert_eq!((last.calls, last.state), (1_234, PushState::Delivered));
+}
+
+#[test]
+fn while_stripe_is_down_only_a_few_reports_wait_for_it() {
+    let bench = Bench::start(|_| with_header(503, "retry-after", "90", "{}"));
+    let change = bench.scratch.store.write(|db| {
+        for number in 2..=9 {
+            let id = format!("sub_{number}");
+            subscriptions::save(db, &subscription(&id))?;
+            let day = NaiveDate::from_ymd_opt(2026, 3, 10).unwrap();
+            let calls = Calls {
+                success: 1,
+                ..Calls::default()
+            };
+            let subscription_id = id;
+            usage::save_day(
+                db,
+                &Day {
+                    subscription_id,
+                    day,
+                    calls,
+                },
+                at(3, 11, 0),
+            )?;
+        }
+        Ok(())
+    });
+    change.wait().unwrap();
+    let metering = bench.metering(&bench.scratch.store);
+    let reported = metering.report(at(3, 11, 1), false).unwrap();
+    assert_eq!(bench.sent(METER_EVENTS, |_| String::new()).len(), 3);
+    assert_eq!(reported.problems.len(), 4, "{:?}", reported.problems);
+}
+
+#[test]
+fn what_is_known_reaches_stripe_before_the_backstop_though_azure_is_silent() {
+    let bench = Bench::start(|seen| match seen.target.as_str() {
+        "/v1/invoices/in_1" => draft_at_stripe(),
+        METER_EVENTS => reply(200, "{}"),
+        _ => with_header(503, "retry-after", "90", "{}"),
+    });
+    bench.discover(State::Settling);
+    let closed = bench
+        .metering(&bench.scratch.store)
+        .close(at(4, 1, 13))
+        .unwrap();
+    assert_eq!(closed.problems.len(), 1);
+    let bodies = bench.sent(METER_EVENTS, |seen| seen.body.clone());
+    assert_eq!(bodies.len(), 1);
+    assert!(bodies[0].contains("1234"), "{bodies:?}");
+    let draft = bench.draft();
+    assert_eq!(draft.state, State::Settling);
+    assert!(draft.problem.is_some(), "the status page says why it waits");
+    assert!(draft.settles_at > at(4, 1, 13), "with a pause");
+}
+
+#[test]
+fn a_report_that_stripe_has_not_counted_yet_raises_no_alarm_at_once() {
+    let bench = Bench::start(|seen| match seen.target.as_str() {
+        "/v1/invoices/in_1" => draft_at_stripe(),
+        METER_EVENTS => reply(200, "{}"),
+        target if target.contains("event_summaries") => reply(200, r#"{"data":[]}"#),
+        _ => reply(200, r#"{"value":[]}"#),
+    });
+    bench.discover(State::Settling);
+    let metering = bench.metering(&bench.scratch.store);
+    metering.close(at(4, 1, 13)).unwrap();
+    assert_eq!(bench.draft().state, State::Settling);
+    metering.close(at(4, 1, 14)).unwrap();
+    let draft = bench.draft();
+    assert_eq!(draft.state, State::Held, "an hour later it is a difference");
+    assert!(draft.problem.unwrap().contains("1234"));
+}
+
+#[test]
+fn a_draft_is_claimed_before_its_backstop_and_never_after_it() {
+    let bench = Bench::start(|_| draft_at_stripe());
+    bench.discover(State::Claiming);
+    let metering = bench.metering(&bench.scratch.store);
+    metering.claim_drafts(at(4, 1, 0)).unwrap();
+    let claims = bench.sent("/v1/invoices/in_1", |seen| seen.body.clone());
+    assert_eq!(claims.len(), 1);
+    assert!(claims[0].contains("auto_advance=true"), "{claims:?}");
+    assert_eq!(bench.draft().settles_at, at(4, 1, 12));
+
+    let late = Bench::start(|_| draft_at_stripe());
+    late.discover(State::Claiming);
+    let metering = late.metering(&late.scratch.store);
+    metering.claim_drafts(at(4, 3, 1)).unwrap();
+    assert_eq!(late.sent("/v1/invoices/in_1", |_| String::new()).len(), 0);
+    assert_eq!(late.draft().state, State::Settling);
+}
