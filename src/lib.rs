@@ -13,5 +13,6 @@ pub mod sandbox;
 pub mod secret;
 pub mod store;
 pub mod stripe;
+pub mod sync;
 pub mod web;
 pub mod webhook;
