@@ -1,5 +1,6 @@
 //! Tollhouse turns Azure API Management into a paid API business on Stripe.
 
+pub mod admin;
 pub mod apim;
 pub mod catalogue;
 pub mod config;

@@ -1,0 +1,86 @@
+//! The figures of the status page for Prometheus.
+
+use super::Status;
+use crate::store::invoices::State;
+
+/// The text format, version 0.0.4. Names end in their unit.
+pub(super) fn text(status: &Status) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, help: &str, values: &[(String, i64)]| {
+        let values = values
+            .iter()
+            .map(|(labels, value)| format!("{name}{labels} {value}\n"));
+        text += &[format!("# HELP {name} {help}\n# TYPE {name} gauge\n")]
+            .into_iter()
+            .chain(values)
+            .collect::<String>();
+    };
+    let plain = |value: i64| vec![(String::new(), value)];
+    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+
+    let inbox = &status.inbox;
+    let by_state = [
+        ("waiting", inbox.waiting),
+        ("applied", inbox.applied),
+        ("ignored", inbox.ignored),
+        ("failed", inbox.failed),
+    ];
+    let by_state = by_state.map(|(state, count)| (format!("{{state=\"{state}\"}}"), number(count)));
+    line(
+        "tollhouse_inbox_events",
+        "Webhook events by state.",
+        &by_state,
+    );
+
+    let oldest = inbox
+        .oldest_waiting
+        .map_or(0, |oldest| (status.now - oldest).num_seconds());
+    line(
+        "tollhouse_inbox_oldest_waiting_seconds",
+        "Age of the oldest event that waits.",
+        &plain(oldest),
+    );
+
+    let access: Vec<_> = status
+        .access
+        .iter()
+        .map(|(word, count)| (format!("{{access=\"{word}\"}}"), number(*count)))
+        .collect();
+    line(
+        "tollhouse_subscriptions",
+        "Subscriptions by the access they are to have.",
+        &access,
+    );
+
+    line(
+        "tollhouse_subscriptions_in_trouble",
+        "Subscriptions whose access could not be put in place.",
+        &plain(number(status.stuck)),
+    );
+
+    if let Some(run) = &status.usage_job {
+        let complete = i64::from(run.complete == Some(true));
+        line(
+            "tollhouse_usage_job_complete",
+            "Whether the last usage job did everything.",
+            &plain(complete),
+        );
+        let age = (status.now - run.started_at).num_seconds();
+        line(
+            "tollhouse_usage_job_age_seconds",
+            "Time since the last usage job began.",
+            &plain(age),
+        );
+    }
+    let held = status
+        .drafts
+        .iter()
+        .filter(|draft| draft.state == State::Held)
+        .count();
+    line(
+        "tollhouse_held_invoices",
+        "Draft invoices held because figures differ.",
+        &plain(number(held as u64)),
+    );
+    text
+}
