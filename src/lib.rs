@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod apim;
+pub mod app;
 pub mod catalogue;
 pub mod config;
 pub mod ids;
