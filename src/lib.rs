@@ -1,4 +1,130 @@
-//! Tollhouse turns Azure API Management into a paid API business on Stripe.
+//! Tollhouse turns Azure API Management into a paid API business on Stripe: this is the map of its
+//! code.
+//!
+//! # Modules and the direction of imports
+//!
+//! Each row may use the rows above it and nothing beside or below; a test reads the `use` lines and
+//! proves it (`tests/tidy/imports.rs`, where the table is exact).
+//!
+//! | row | modules | what they are |
+//! |---|---|---|
+//! | names | [`ids`], [`secret`], [`nearest`] | checked names, values that are never printed, *did you mean* |
+//! | pure | [`config`], [`catalogue`], [`lifecycle`] | settings, products and prices, who has access; no effects beyond reading the settings |
+//! | transport | [`outbound`] | the one HTTP client: *refused* and *nobody knows* are different errors |
+//! | adapters | [`store`], [`stripe`], [`apim`] | SQLite, Stripe, Azure; they do not know each other |
+//! | shell | [`web`] | what each page needs: frame, errors, cookies, limits |
+//! | features | [`portal`], [`webhook`], [`metering`], [`sync`], [`admin`] | they do not know each other and meet only in the store |
+//! | whole | [`app`] | builds and wires everything; holds the clock |
+//! | outside | [`sandbox`] | stands for Stripe and Azure; imports none of the above |
+//!
+//! `main` has the commands, a file each in `src/commands`. Effects are at the edge: what is decided
+//! is decided by pure functions ([`lifecycle::decide`], [`catalogue::price::invoice`],
+//! [`sync::plan::plan`], [`metering::window`]), whose callers fetch before and act after.
+//!
+//! # The way of a purchase
+//!
+//! 1. APIM's developer portal sends the browser to `/delegation`. [`portal::delegation::verify`]
+//!    checks the signature; the salt is used up ([`store::delegations`]) and the browser goes on to
+//!    a clean address.
+//! 2. The consumer signs up: [`store::accounts`] first, then the APIM user ([`apim::Apim::put_user`]),
+//!    then back to the developer portal with a token ([`apim::Apim::mint_token`]).
+//! 3. On `/subscribe/{product}` the order is written down ([`store::checkouts`]), with a Stripe
+//!    customer that carries nothing on the same meter; then the Checkout session is made
+//!    ([`stripe::Stripe::create_checkout_session`]) and the browser goes to Stripe. A free product
+//!    goes straight to [`store::subscriptions`].
+//! 4. Stripe's event arrives at `/webhooks/stripe`: [`webhook::signature::verify`], then
+//!    [`store::inbox::keep`], then the 200.
+//! 5. [`webhook::worker::Worker`] fetches the subscription as it is now, [`lifecycle::decide`] says
+//!    which access is due, the intent is saved, APIM is brought to it, the outcome is saved.
+//! 6. The page at `/checkout/{id}` has been waiting for that record, and shows the key
+//!    ([`apim::Apim::keys`]).
+//!
+//! # The way of a day's usage
+//!
+//! 1. [`metering::schedule`] nudges each minute; the last complete run in [`store::jobs`] decides
+//!    whether the daily job is due ([`metering::Metering::run_due`]).
+//! 2. One query a day for all subscriptions ([`apim::Apim::usage_by_subscription`]) fills
+//!    [`store::usage`]; the last days are read again, because usage arrives late.
+//! 3. For each metered subscription the period's days ([`metering::window::days`]) are summed, and the
+//!    total goes to Stripe's meter ([`stripe::Stripe::create_meter_event`]), later in time than the
+//!    one before and under an identifier that was written down first.
+//! 4. When Stripe drafts the period's invoice, the worker notes it in [`store::invoices`] and
+//!    [`metering::close`] claims it, waits until usage has settled, reads the days again, reports
+//!    the final total, compares Stripe's figures with [`catalogue::price::invoice`], and finalizes.
+//!
+//! # Invariants, and what upholds them
+//!
+//! - **A webhook is answered only after its event is durable.** [`webhook`] awaits
+//!   [`store::inbox::keep`], and [`store`] answers a write only after the commit, with
+//!   `synchronous=FULL`.
+//! - **An event is never acted on, only what it is about.** [`webhook::worker`] groups events by
+//!   subject and fetches each subject anew; so order, repetition and delay do not matter.
+//! - **An event that cannot be applied is never lost.** It stays in the inbox with its problem, is
+//!   tried again with growing pauses, and ends as *failed* on the status page, where it can be retried
+//!   ([`admin`]).
+//! - **Access follows from Stripe's state by one function,** [`lifecycle::decide`]. Nothing else
+//!   writes the wanted access; [`portal`] only records what consumers want (a free subscription,
+//!   which has no state at Stripe, is active from the start).
+//! - **Intent before the call, outcome after it.** Orders, access, meter events and drafts are rows
+//!   before they are requests, and every POST to Stripe carries a key that follows from its row. A
+//!   process that dies in between repeats the same request.
+//! - **Nothing is created twice in APIM.** The APIM subscription has the id of Stripe's, and is looked
+//!   up before it is put ([`apim::Apim::put_subscription`]).
+//! - **Usage is an absolute total.** [`metering`] reports the period so far to a meter with the formula
+//!   `last`, so a later report repairs all earlier ones.
+//! - **One customer never carries two live subscriptions on one meter,** open checkouts included:
+//!   [`store::checkouts::free_customer`].
+//! - **A day belongs to exactly one period,** the one in which it starts: [`metering::window::days`].
+//! - **No invoice is finalized by us that differs from our own arithmetic.** [`metering::close`] holds
+//!   it and says why. A draft is never left behind either: Stripe finalizes it at the backstop.
+//! - **"No usage" is not "no answer".** A day counts as read only when all of it was
+//!   ([`store::usage::mark_collected`]); a day that shrinks keeps its larger reading.
+//! - **Amounts are integers of minor units, rates are exact decimals.** [`catalogue::money`]; floats
+//!   do not touch them (clippy denies float arithmetic).
+//! - **A signed delegation request says where a browser comes from, not who it is.**
+//!   [`portal::delegation`] checks ids after the signature, salts work once, and changes need our own
+//!   session and form token.
+//! - **Secrets are not printed.** [`secret::Secret`] has no `Display`, and its `Debug` shows nothing.
+//! - **Time is an argument.** Only [`app`] holds a clock; in the demo and the tests it is the
+//!   sandbox's.
+//! - **SQL stands only in [`store`]**, and only [`config`] reads the environment.
+//!
+//! # Design decisions
+//!
+//! The code names them by their numbers.
+//!
+//! - **D1: APIM only through Azure Resource Manager.** Microsoft has retired the direct management
+//!   API, and with it the check of a portal user's password: so accounts are ours, with argon2, and
+//!   APIM gets a user with an id that we choose. A delegation signature proves little (see above).
+//! - **D2: one HTTP stack** for Stripe and Azure, [`outbound`]. async-stripe gives typed requests;
+//!   connections, idempotency keys, retries and limits are ours, because its own client hides them.
+//!   Base URLs are settings, so there is no trait, no mock and no branch for tests.
+//! - **D3: meters that keep the last value.** Reporting differences would bill twice or not at all
+//!   after a crash; a total cannot. The price is that a meter tells only customers apart, hence one
+//!   customer for each live subscription on it. The unit is the call, so nothing is floored.
+//! - **D4: billing days are UTC days,** and metered periods are anchored to midnight, so that APIM's
+//!   daily figures and Stripe's periods have the same edges. With a foreign anchor a day still belongs
+//!   to one period.
+//! - **D5: a metered period is closed by us.** Stripe bills nothing that arrives after finalization,
+//!   and finalizes an hour after the draft: too early for usage that shows up late. The backstop
+//!   stays on, so that our death costs accuracy and never the invoice.
+//! - **D6: access follows Stripe's current state, not the event.** Events come late, twice and in any
+//!   order.
+//! - **D7: an inbox.** A webhook is verified and kept; applying is the worker's. Doing both in the
+//!   request would make Stripe wait for Azure, and lose what fails.
+//! - **D8: every effect can be repeated,** and *refused* differs from *outcome unknown* in the type
+//!   ([`outbound::CallError`]): only the latter is sent again, as the same request.
+//! - **D9: SQLite with one writer.** WAL mode, `synchronous=FULL`, and one thread that puts everything
+//!   that waits into one transaction: durable and fast, without a server to look after.
+//! - **D10: time is an argument.** A month of billing is tried in seconds, and tests never sleep.
+//! - **D11: exact money.** [`catalogue::price`] computes any invoice as Stripe documents it; whatever
+//!   shows or checks an amount uses it.
+//! - **D12: usage comes from APIM's reports,** one query a day for all subscriptions and never one for
+//!   each. Which status classes count is the catalogue's choice; blocked calls never do.
+//! - **D13: a sandbox in the binary,** written from the vendors' documentation and sharing nothing with
+//!   what it tests, so that it cannot share a mistake. `demo` and all journeys run against it; `serve`
+//!   never starts it.
+//! - **D14: everything has a limit:** bodies, answers, time-outs, pages, batches, attempts, queues.
 
 pub mod admin;
 pub mod apim;
