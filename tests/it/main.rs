@@ -1,0 +1,19 @@
+//! Journeys through the whole product over HTTP, against the sandbox.
+#![cfg(test)]
+
+mod browser;
+mod journey;
+mod log;
+mod support;
+
+mod account;
+mod arithmetic;
+mod checkout;
+mod cli;
+mod delegation;
+mod demo;
+mod faults;
+mod metering;
+mod purchase;
+mod status;
+mod webhook;
