@@ -96,11 +96,11 @@ CREATE INDEX subscriptions_in_trouble ON subscriptions (problem) WHERE problem I
 
 -- Webhook events: kept before they are answered, applied later.
 CREATE TABLE inbox (
-    event_id        TEXT PRIMARY KEY,
+    sequence        INTEGER PRIMARY KEY,       -- in the order of arrival
+    event_id        TEXT NOT NULL UNIQUE,
     event_type      TEXT NOT NULL,
     object_id       TEXT NOT NULL,
     received_at     INTEGER NOT NULL,
-    payload         BLOB NOT NULL,
     state           TEXT NOT NULL CHECK (state IN ('waiting', 'applied', 'ignored', 'failed')),
     attempts        INTEGER NOT NULL DEFAULT 0,
     next_attempt_at INTEGER NOT NULL,
@@ -109,6 +109,12 @@ CREATE TABLE inbox (
 ) STRICT;
 CREATE INDEX inbox_by_state ON inbox (state, next_attempt_at);
 CREATE INDEX inbox_by_end ON inbox (settled_at) WHERE settled_at IS NOT NULL;
+
+-- The events' raw bodies, apart from what changes as an event is worked on.
+CREATE TABLE inbox_payloads (
+    sequence INTEGER PRIMARY KEY REFERENCES inbox (sequence) ON DELETE CASCADE,
+    payload  BLOB NOT NULL
+) STRICT;
 
 -- Calls per subscription and UTC day, as last read from APIM.
 CREATE TABLE usage_days (

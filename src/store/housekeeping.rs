@@ -18,7 +18,7 @@ const PIECE: u32 = 1_000;
 pub fn tidy(db: &Connection, now: DateTime<Utc>) -> Result<usize, StoreError> {
     let old = [
         (
-            "DELETE FROM inbox WHERE rowid IN (SELECT rowid FROM inbox
+            "DELETE FROM inbox WHERE sequence IN (SELECT sequence FROM inbox
              WHERE settled_at <= ?1 AND state IN ('applied', 'ignored')
              ORDER BY settled_at LIMIT ?2)",
             now - EVENTS_KEPT,
@@ -69,6 +69,7 @@ mod tests {
             event_type: "invoice.paid".to_owned(),
             object_id: "in_1".to_owned(),
             payload: b"{}".to_vec(),
+            ignored_because: None,
         };
         inbox::keep(db, &event, then).unwrap();
         if let Some(ending) = ending {

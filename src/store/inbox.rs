@@ -14,6 +14,8 @@ pub struct Event {
     pub object_id: String,
     /// The raw body, byte for byte.
     pub payload: Vec<u8>,
+    /// Why nobody has to work on it, where that is known on arrival.
+    pub ignored_because: Option<&'static str>,
 }
 
 /// An event that waits to be applied.
@@ -51,25 +53,35 @@ pub struct Entry {
 /// Keeps an event; `false` when its id was kept before. Either way it is safe to answer 200.
 pub fn keep(db: &Connection, event: &Event, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let mut statement = db.prepare_cached(
-        "INSERT INTO inbox (event_id, event_type, object_id, received_at, payload, state, next_attempt_at)
-         VALUES (:id, :type, :object, :now, :payload, 'waiting', :now)
+        "INSERT INTO inbox (event_id, event_type, object_id, received_at, state, next_attempt_at,
+                            outcome, settled_at)
+         VALUES (:id, :type, :object, :now, :state, :now, :outcome, :settled)
          ON CONFLICT (event_id) DO NOTHING",
     )?;
+    let is_ignored = event.ignored_because.is_some();
     let kept = statement.execute(named_params! {
         ":id": event.id,
         ":type": event.event_type,
         ":object": event.object_id,
-        ":payload": event.payload,
         ":now": seconds(now),
+        ":state": if is_ignored { Ending::Ignored.word() } else { "waiting" },
+        ":outcome": event.ignored_because,
+        ":settled": is_ignored.then(|| seconds(now)),
     })?;
-    Ok(kept == 1)
+    if kept == 0 {
+        return Ok(false);
+    }
+    let mut statement =
+        db.prepare_cached("INSERT INTO inbox_payloads (sequence, payload) VALUES (?1, ?2)")?;
+    statement.execute((db.last_insert_rowid(), &event.payload))?;
+    Ok(true)
 }
 
 /// The events that are due at `now`, oldest first, at most `limit`.
 pub fn due(db: &Connection, now: DateTime<Utc>, limit: u32) -> Result<Vec<Waiting>, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT event_id, event_type, object_id, attempts FROM inbox
-         WHERE state = 'waiting' AND next_attempt_at <= ?1 ORDER BY next_attempt_at, rowid LIMIT ?2",
+         WHERE state = 'waiting' AND next_attempt_at <= ?1 ORDER BY next_attempt_at, sequence LIMIT ?2",
     )?;
     let rows = statement.query_map((seconds(now), limit), |row| {
         Ok(Waiting {
@@ -172,7 +184,7 @@ pub fn counts(db: &Connection) -> Result<Counts, StoreError> {
 pub fn newest(db: &Connection, limit: u32) -> Result<Vec<Entry>, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT event_id, event_type, object_id, received_at, state, attempts, outcome
-         FROM inbox ORDER BY rowid DESC LIMIT ?1",
+         FROM inbox ORDER BY sequence DESC LIMIT ?1",
     )?;
     let mut rows = statement.query([limit])?;
     let mut entries = Vec::new();
@@ -211,6 +223,7 @@ mod tests {
             event_type: "customer.subscription.updated".into(),
             object_id: "sub_1".into(),
             payload: b"{}".to_vec(),
+            ignored_because: None,
         }
     }
 

@@ -37,6 +37,12 @@ pub use writer::Pending;
 
 /// How long a connection waits for another process (a command-line job beside `serve`).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pages that the write connection may keep in memory, in kB: enough for the index pages that
+/// a flood of events touches.
+const WRITER_CACHE_KB: i32 = 8_000;
+/// How large the write-ahead log grows before it is worked into the database, in pages of 4 kB.
+/// Larger than SQLite's 1,000, because pages that change often are then copied once, not often.
+const PAGES_BETWEEN_CHECKPOINTS: u32 = 4_000;
 /// Idle read connections that are kept open.
 const IDLE_READERS: usize = 8;
 
@@ -172,6 +178,10 @@ fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, StoreError> {
         if mode.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
             connection.pragma_update(None, "journal_mode", "wal")?;
             connection.pragma_update(None, "synchronous", "full")?;
+            connection.pragma_update(None, "cache_size", -WRITER_CACHE_KB)?;
+            connection.pragma_update(None, "wal_autocheckpoint", PAGES_BETWEEN_CHECKPOINTS)?;
+            // Savepoints note what they change; that note needs no file.
+            connection.pragma_update(None, "temp_store", "memory")?;
         }
         connection.pragma_update(None, "foreign_keys", "on")?;
         connection.set_prepared_statement_cache_capacity(64);

@@ -29,6 +29,7 @@ use crate::secret::Secret;
 use crate::store::{Store, inbox, settings};
 use crate::web::Now;
 use signature::SignatureError;
+use subject::Subject;
 
 /// The largest event that is taken, in bytes. Stripe's own are a few kilobytes.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -157,13 +158,16 @@ async fn receive(
         );
     };
     let event_id = event.id.clone();
+    let is_work = event.ignored_because.is_none();
     match webhook
         .store
         .write(move |db| inbox::keep(db, &event, now))
         .await
     {
         Ok(true) => {
-            webhook.arrived.notify_one();
+            if is_work {
+                webhook.arrived.notify_one();
+            }
             (StatusCode::OK, "Kept.\n".into())
         }
         Ok(false) => (StatusCode::OK, "Kept before.\n".into()),
@@ -181,12 +185,17 @@ fn read_event(body: &[u8]) -> Option<inbox::Event> {
         .data
         .and_then(|data| data.object)
         .or(envelope.related_object);
-    let known = !envelope.id.is_empty() && !envelope.event_type.is_empty();
-    known.then(|| inbox::Event {
+    if envelope.id.is_empty() || envelope.event_type.is_empty() {
+        return None;
+    }
+    let object_id = object.and_then(|object| object.id).unwrap_or_default();
+    let is_ignored = Subject::of(&envelope.event_type, &object_id) == Subject::None;
+    Some(inbox::Event {
         id: envelope.id,
         event_type: envelope.event_type,
-        object_id: object.and_then(|object| object.id).unwrap_or_default(),
+        object_id,
         payload: body.to_vec(),
+        ignored_because: is_ignored.then_some(subject::NOT_ACTED_ON),
     })
 }
 

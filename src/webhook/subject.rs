@@ -1,5 +1,8 @@
 //! What an event is about. Pure.
 
+/// What is noted of an event that is about nothing we act on.
+pub(super) const NOT_ACTED_ON: &str = "Nothing here acts on this type of event.";
+
 /// The thing at Stripe that an event tells us to look at again. What the event says of it is not
 /// believed: events come late, twice and out of order.
 ///

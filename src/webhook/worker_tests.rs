@@ -105,6 +105,7 @@ impl Bench {
             event_type: event_type.to_owned(),
             object_id: object_id.to_owned(),
             payload: b"{}".to_vec(),
+            ignored_because: None,
         };
         let change = self
             .scratch
