@@ -233,7 +233,7 @@ impl Worker {
     fn invoice(&self, invoice_id: &str, now: DateTime<Utc>) -> Result<Outcome, WorkError> {
         let invoice = match self.stripe.get_invoice(invoice_id) {
             Err(error) if error.is_not_found() => {
-                return Ok(Outcome::ignored("The invoice was a draft and was deleted."));
+                return Ok(Outcome::ignored("Stripe does not know the invoice."));
             }
             other => other?,
         };
