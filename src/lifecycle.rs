@@ -179,7 +179,7 @@ fn past_due(known: Known, grace: TimeDelta, now: DateTime<Utc>) -> Decision {
         Decision {
             access: Access::Active,
             reason: format!(
-                "A payment failed; access ends on {} unless it is made up.",
+                "A payment failed; access ends on {} unless the open invoice is paid.",
                 grace_ends.format("%-d %B %Y at %H:%M UTC")
             ),
             recheck_at: Some(grace_ends),
