@@ -23,6 +23,8 @@ const STATUS_PASSWORD: &str = "demo-password";
 /// The files of the data folder: of the product, of the sandbox, and the configuration.
 const STORE: &str = "tollhouse.db";
 const SANDBOX: &str = "sandbox.json";
+/// Locked while a demo runs on the folder.
+const LOCK: &str = "demo.lock";
 const CONFIGURATION: &str = "tollhouse.toml";
 
 /// The demo's terminal shows addresses, and then only what goes wrong.
@@ -58,6 +60,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
 
 async fn demo(folder: &Path, first_port: u16) -> Outcome {
     std::fs::create_dir_all(folder)?;
+    let _lock = lock(folder)?;
     let snapshot = last_state(folder)?;
     let places = match first_port {
         0 => Places::of_last_time(folder, snapshot.as_ref()),
@@ -88,6 +91,25 @@ async fn demo(folder: &Path, first_port: u16) -> Outcome {
     keeper.save()?;
     ended?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Two demos on one folder would overwrite each other's state; the lock goes with the file.
+fn lock(folder: &Path) -> Result<std::fs::File, FolderTaken> {
+    let taken = |source| FolderTaken {
+        folder: folder.to_owned(),
+        source,
+    };
+    let file = std::fs::File::create(folder.join(LOCK))
+        .map_err(|error| taken(std::fs::TryLockError::Error(error)))?;
+    file.try_lock().map_err(taken)?;
+    Ok(file)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("another demo is running on {}: stop it, or name another folder with --data", folder.display())]
+struct FolderTaken {
+    folder: PathBuf,
+    source: std::fs::TryLockError,
 }
 
 /// The ports of everything; 0 picks a free one.
