@@ -13,7 +13,7 @@ pub enum InvalidName {
     TooLong { what: &'static str, limit: usize },
     #[error("the {0} may hold only letters, digits, hyphens and underscores")]
     OddCharacter(&'static str),
-    #[error("the {0} holds a control character")]
+    #[error("the {0} holds a control character or one that turns text around")]
     ControlCharacter(&'static str),
 }
 
@@ -107,6 +107,21 @@ name_type!(
     subscription_name
 );
 
+/// Overrides and isolates of the writing direction, which would reach beyond the name on a page.
+/// Right-to-left scripts need none of them.
+fn turns_text_around(character: char) -> bool {
+    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// White space and characters without a width, alone no name that anyone could see.
+fn is_invisible(character: char) -> bool {
+    character.is_whitespace()
+        || matches!(
+            character,
+            '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}'
+        )
+}
+
 fn subscription_name(text: &str) -> Result<String, InvalidName> {
     const WHAT: &str = "subscription name";
     const LIMIT: usize = 100;
@@ -120,8 +135,14 @@ fn subscription_name(text: &str) -> Result<String, InvalidName> {
             limit: LIMIT,
         });
     }
-    if text.chars().any(char::is_control) {
+    if text
+        .chars()
+        .any(|character| character.is_control() || turns_text_around(character))
+    {
         return Err(InvalidName::ControlCharacter(WHAT));
+    }
+    if text.chars().all(is_invisible) {
+        return Err(InvalidName::Missing(WHAT));
     }
     Ok(text.to_owned())
 }
@@ -151,6 +172,18 @@ mod tests {
         assert!(SubscriptionName::parse(&"ß".repeat(101)).is_err());
         assert!(SubscriptionName::parse("  ").is_err());
         assert!(SubscriptionName::parse("a\u{0}b").is_err());
+        assert!(
+            SubscriptionName::parse("\u{200b} \u{feff}").is_err(),
+            "nobody could see it"
+        );
+        assert!(
+            SubscriptionName::parse("evil\u{202e}gnp").is_err(),
+            "turns the page around"
+        );
+        assert!(
+            SubscriptionName::parse("👩\u{200d}💻 home").is_ok(),
+            "joined emoji"
+        );
         assert_eq!(
             SubscriptionName::parse(" مشروع 🚀 <b>\"x\" ")
                 .unwrap()
