@@ -34,6 +34,9 @@ use subject::Subject;
 /// The largest event that is taken, in bytes. Stripe's own are a few kilobytes.
 const BODY_LIMIT: usize = 1024 * 1024;
 
+/// The longest id or type of an event that is taken, in bytes. Stripe grants ids 255 characters.
+const NAME_LIMIT: usize = 255;
+
 /// What receiving needs. Cheap to clone.
 #[derive(Clone)]
 pub struct Webhook {
@@ -185,17 +188,24 @@ fn read_event(body: &[u8]) -> Option<inbox::Event> {
         .data
         .and_then(|data| data.object)
         .or(envelope.related_object);
-    if envelope.id.is_empty() || envelope.event_type.is_empty() {
+    let names = [&envelope.id, &envelope.event_type];
+    if names
+        .iter()
+        .any(|name| name.is_empty() || name.len() > NAME_LIMIT)
+    {
         return None;
     }
     let object_id = object.and_then(|object| object.id).unwrap_or_default();
-    let is_ignored = Subject::of(&envelope.event_type, &object_id) == Subject::None;
+    let ignored_because = match Subject::of(&envelope.event_type, &object_id) {
+        Subject::None(why) => Some(why),
+        Subject::Invoice(_) | Subject::CheckoutSession(_) | Subject::Subscription(_) => None,
+    };
     Some(inbox::Event {
         id: envelope.id,
         event_type: envelope.event_type,
         object_id,
         payload: body.to_vec(),
-        ignored_because: is_ignored.then_some(subject::NOT_ACTED_ON),
+        ignored_because,
     })
 }
 

@@ -1,8 +1,5 @@
 //! What an event is about. Pure.
 
-/// What is noted of an event that is about nothing we act on.
-pub(super) const NOT_ACTED_ON: &str = "Nothing here acts on this type of event.";
-
 /// The thing at Stripe that an event tells us to look at again. What the event says of it is not
 /// believed: events come late, twice and out of order.
 ///
@@ -12,24 +9,26 @@ pub(super) enum Subject {
     Invoice(String),
     CheckoutSession(String),
     Subscription(String),
-    /// Nothing that this program acts on.
-    None,
+    /// Nothing that this program acts on, and why.
+    None(&'static str),
 }
 
 impl Subject {
     pub(super) fn of(event_type: &str, object_id: &str) -> Self {
-        if !is_id(object_id) {
-            return Self::None;
-        }
         let id = object_id.to_owned();
-        match event_type
+        let subject = match event_type
             .rsplit_once('.')
             .map_or(event_type, |(family, _)| family)
         {
             "customer.subscription" => Self::Subscription(id),
             "checkout.session" => Self::CheckoutSession(id),
             "invoice" => Self::Invoice(id),
-            _ => Self::None,
+            _ => return Self::None("Nothing here acts on this type of event."),
+        };
+        if is_id(object_id) {
+            subject
+        } else {
+            Self::None("The event does not say which object it is about.")
         }
     }
 }
@@ -48,7 +47,7 @@ mod tests {
     fn what_can_be_no_id_names_nothing() {
         for text in ["", "../customers", "sub 1", "sub_1?expand=x", "sub_é"] {
             let subject = Subject::of("customer.subscription.updated", text);
-            assert_eq!(subject, Subject::None, "{text:?}");
+            assert!(matches!(subject, Subject::None(_)), "{text:?}");
         }
     }
 
@@ -67,11 +66,14 @@ mod tests {
             subject("invoice.payment_failed"),
             Subject::Invoice("x_1".into())
         );
-        assert_eq!(subject("customer.created"), Subject::None);
-        assert_eq!(
-            subject("customer.subscription.pending_update.applied"),
-            Subject::None
-        );
-        assert_eq!(Subject::of("invoice.paid", ""), Subject::None);
+        for not_acted_on in [
+            "customer.created",
+            "customer.subscription.pending_update.applied",
+        ] {
+            assert!(
+                matches!(subject(not_acted_on), Subject::None(_)),
+                "{not_acted_on}"
+            );
+        }
     }
 }

@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 
 use super::observe::{Ownership, observe};
-use super::subject::{NOT_ACTED_ON, Subject};
+use super::subject::Subject;
 use super::{access, backoff, draft};
 use crate::apim::Apim;
 use crate::outbound::CallError;
@@ -179,7 +179,7 @@ impl Worker {
             Subject::Subscription(id) => self.refresh(id, now),
             Subject::CheckoutSession(id) => self.checkout(id, now),
             Subject::Invoice(id) => self.invoice(id, now),
-            Subject::None => Ok(Outcome::ignored(NOT_ACTED_ON)),
+            Subject::None(why) => Ok(Outcome::ignored(why)),
         }
     }
 
