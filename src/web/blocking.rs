@@ -12,7 +12,7 @@ use super::error::Failure;
 /// How long a request waits for a free place before it is told to come back.
 const WAIT_FOR_PLACE: Duration = Duration::from_secs(5);
 /// How long a browser is left waiting for the work itself.
-const WAIT_FOR_ANSWER: Duration = Duration::from_secs(40);
+const WAIT_FOR_ANSWER: Duration = Duration::from_secs(20);
 
 /// A bounded number of places for blocking work. Cheap to clone; clones share the places.
 #[derive(Debug, Clone)]
