@@ -60,8 +60,8 @@ pub(crate) fn run(options: &Options) -> Outcome {
 
 async fn demo(folder: &Path, first_port: u16) -> Outcome {
     std::fs::create_dir_all(folder)?;
-    let _lock = lock(folder)?;
     let snapshot = last_state(folder)?;
+    let _lock = lock(folder)?;
     let places = match first_port {
         0 => Places::of_last_time(folder, snapshot.as_ref()),
         first => Places::from(first),

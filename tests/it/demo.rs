@@ -201,3 +201,14 @@ fn a_store_without_its_sandbox_is_refused_and_nothing_is_written() {
     refused(folder.path());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn a_second_demo_on_the_same_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Demo::start(folder.path());
+    let Output { status, stderr, .. } = command(folder.path()).output().unwrap();
+    let complaint = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{complaint}");
+    assert!(complaint.contains("another demo is running"), "{complaint}");
+    first.stop();
+}

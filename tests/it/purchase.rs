@@ -118,6 +118,8 @@ fn a_subscription_has_a_name_of_1_to_100_characters() {
         ("🚀".repeat(101), 422),
         ("two\nlines".to_owned(), 422),
         ("bell\u{7}".to_owned(), 422),
+        ("\u{200b}\u{feff}".to_owned(), 422),
+        ("turned \u{202e}around".to_owned(), 422),
     ] {
         assert_eq!(name_basic(&app, &browser, &name), status, "{name:?}");
     }
@@ -146,7 +148,6 @@ fn names_with_markup_emoji_and_right_to_left_text_are_shown_as_they_are_everywhe
         r#"'"><img src=x onerror=alert(1)>"#,
         "{{7*7}} ${7*7} %0a &amp; \\",
         "🚀 مشروع الطقس עברית",
-        "a\u{202e}cba\u{202c}",
     ];
     let browser = consumer(&app, "hostile@example.com");
     for name in names {

@@ -70,12 +70,6 @@ impl TestApp {
         Self::start_with(START, IMPATIENT)
     }
 
-    /// Impatient, and before `sync apply`: nothing has asked Azure for a token yet.
-    pub(crate) fn start_unprepared_impatient() -> Self {
-        let clock = sandbox::clock::Clock::standing(START.parse().unwrap());
-        Self::start_unprepared(clock, IMPATIENT)
-    }
-
     /// With further settings, each a section and a line of it.
     pub(crate) fn start_with(time: &str, settings: &[(&str, &str)]) -> Self {
         Self::start_on(
