@@ -6,13 +6,13 @@
 //!
 //! ```text
 //! draft appears ──► claimed ──(last day ended + settle)──► days read again ──► final total
-//!     reported ──► Stripe's meter and the draft's lines equal ours? ──► finalized
+//!     reported ──► Stripe's meter equals ours, and the draft has our price? ──► finalized
 //!                                └── no: held, an alert, tried again until the backstop
 //! ```
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rust_decimal::Decimal;
 
+use super::compare::{self, Shown};
 use super::{Metering, MeteringError, Outages, stamp, window};
 use crate::catalogue::price;
 use crate::store::invoices::{Figures, Invoice, State};
@@ -244,19 +244,17 @@ impl Metering {
             whole_minute(start),
             whole_minute(end),
         )?;
-        if metered != Decimal::from(ours.calls) {
-            return Ok(Some(format!(
-                "Stripe's meter shows {metered} calls where APIM counted {} billable ones.",
-                ours.calls
-            )));
-        }
-        let drafted = self.stripe.get_invoice(&invoice.id)?.usage_amount();
-        Ok((drafted != ours.amount).then(|| {
-            format!(
-                "The draft charges {drafted} minor units for usage where the catalogue charges {}.",
-                ours.amount
-            )
-        }))
+        let draft = self.stripe.get_invoice(&invoice.id)?;
+        let shown = Shown {
+            metered,
+            drafted: draft.usage_quantity(),
+            amount: draft.usage_amount(),
+        };
+        let price = |calls| {
+            let figures = self.our_figures(subscription, calls);
+            figures.ok().map(|figures| figures.amount)
+        };
+        Ok(compare::difference(ours, shown, price))
     }
 
     /// Keeps what Stripe billed beside what we say it should have.

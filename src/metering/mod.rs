@@ -13,6 +13,7 @@
 
 pub mod close;
 mod collect;
+mod compare;
 mod report;
 pub mod schedule;
 pub mod window;

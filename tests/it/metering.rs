@@ -289,6 +289,23 @@ fn an_invoice_that_differs_from_our_figures_is_held_and_shown_and_ends_at_the_ba
     assert_eq!(app.metric("tollhouse_held_invoices"), 0);
 }
 
+/// Stripe leaves open whether a draft follows its meter before it is finalized.
+#[test]
+fn a_draft_that_stands_still_is_finalized_all_the_same_and_bills_every_call() {
+    let (app, key) = with_payg("2026-01-15T10:20:30Z");
+    app.console(
+        "/api/lag",
+        &serde_json::json!({"drafts_stand_still": true, "reports_seconds": 8 * 3_600}),
+    );
+    app.send_calls(&key, 1_000, TimeDelta::days(30));
+    app.advance(period_end(&app) - app.now() + TimeDelta::hours(13));
+    assert_eq!(app.metric("tollhouse_held_invoices"), 0);
+    let invoice = &app.stripe("/v1/invoices")["data"][0];
+    assert_eq!(invoice["status"], "paid", "long before the backstop");
+    app.advance(TimeDelta::days(1));
+    assert_eq!(billed(&app, id(&subscription(&app))), (1_000, 150));
+}
+
 /// Pay as you go lets 200 calls a minute through.
 #[test]
 fn blocked_calls_cost_nothing() {

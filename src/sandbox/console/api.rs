@@ -51,6 +51,7 @@ pub async fn state(State(sandbox): State<Sandbox>) -> Json<Value> {
         "links": sandbox.links(),
         "reports_lag_seconds": lag.reports_seconds,
         "meter_lag_seconds": lag.meter_seconds,
+        "drafts_stand_still": lag.drafts_stand_still,
         "faults": sandbox.faults.list(),
         "counts": counts,
     }))

@@ -1,4 +1,4 @@
-//! How late usage shows up: calls in Azure's reports, meter events in Stripe's totals.
+//! How late usage shows up: calls in Azure's reports, meter events in Stripe's totals and drafts.
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -8,11 +8,13 @@ use crate::sandbox::Sandbox;
 
 const LAG_MAX: TimeDelta = TimeDelta::days(30);
 
-/// Both lags, in seconds.
+/// Both lags, in seconds, and whether drafts follow their meters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Lag {
     pub reports_seconds: i64,
     pub meter_seconds: i64,
+    /// Drafts keep their first quantity until they are finalized.
+    pub drafts_stand_still: bool,
 }
 
 /// The lags to change; what is absent stays as it is.
@@ -21,12 +23,16 @@ pub struct Lag {
 pub struct Change {
     pub reports_seconds: Option<i64>,
     pub meter_seconds: Option<i64>,
+    pub drafts_stand_still: Option<bool>,
 }
 
 pub fn read(sandbox: &Sandbox) -> Lag {
+    let account = sandbox.stripe.account();
+    let usage = &account.books.usage;
     Lag {
         reports_seconds: sandbox.azure.reports_lag().num_seconds(),
-        meter_seconds: sandbox.stripe.account().books.usage.lag.num_seconds(),
+        meter_seconds: usage.lag.num_seconds(),
+        drafts_stand_still: usage.drafts_stand_still,
     }
 }
 
@@ -38,6 +44,9 @@ pub fn change(sandbox: &Sandbox, change: Change) -> Result<(), Problem> {
     }
     if let Some(lag) = meter {
         sandbox.stripe.set_meter_lag(lag);
+    }
+    if let Some(stand_still) = change.drafts_stand_still {
+        sandbox.stripe.let_drafts_stand_still(stand_still);
     }
     Ok(())
 }

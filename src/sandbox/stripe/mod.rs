@@ -144,6 +144,11 @@ impl Stripe {
         self.account().books.usage.lag = lag;
     }
 
+    /// Whether drafts keep the quantity of their first moment until they are finalized.
+    pub fn let_drafts_stand_still(&self, stand_still: bool) {
+        self.account().books.usage.drafts_stand_still = stand_still;
+    }
+
     /// Gives a webhook endpoint a new secret, while the old ones go on to sign.
     pub fn roll_webhook_secret(&self, endpoint: &str) -> Option<String> {
         webhook_endpoints::roll_secret(&mut self.account(), endpoint)

@@ -24,6 +24,10 @@ const ROLLING_PERIOD: TimeDelta = TimeDelta::hours(24);
 pub(crate) struct Usage {
     /// The time from receiving an event to counting it.
     pub(crate) lag: TimeDelta,
+    /// Whether drafts keep the quantity of their first moment until they are finalized. Stripe
+    /// promises to count anew at finalization and leaves open what a draft shows until then.
+    #[serde(default)]
+    pub(crate) drafts_stand_still: bool,
     /// By the meter's id, then by the customer's.
     events: HashMap<String, HashMap<String, Vec<Event>>>,
     identifiers: HashMap<String, Taken>,
@@ -33,6 +37,7 @@ impl Default for Usage {
     fn default() -> Self {
         Self {
             lag: DEFAULT_LAG,
+            drafts_stand_still: false,
             events: HashMap::new(),
             identifiers: HashMap::new(),
         }

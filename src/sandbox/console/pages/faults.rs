@@ -186,6 +186,13 @@ fn lags(sandbox: &Sandbox) -> Markup {
                         input #meter name="meter_seconds" type="number" min="0" value=(lag.meter_seconds) required;
                     }
                 }
+                div {
+                    label for="drafts" { "The quantity on a metered draft invoice" }
+                    select #drafts name="drafts_stand_still" {
+                        option value="false" selected[!lag.drafts_stand_still] { "follows the meter" }
+                        option value="true" selected[lag.drafts_stand_still] { "stands still until the invoice is finalized" }
+                    }
+                }
                 button type="submit" { "Set" }
             }
         }

@@ -66,6 +66,13 @@ pub(crate) fn compose(account: &mut Account, bill: &Bill<'_>, now: DateTime<Utc>
     invoice
 }
 
+/// Counts the usage of a draft anew because somebody looks at it, unless drafts stand still.
+pub(crate) fn follow_meter(account: &mut Account, id: &str, now: DateTime<Utc>) {
+    if !account.books.usage.drafts_stand_still {
+        refresh(account, id, now);
+    }
+}
+
 /// Counts the usage of a draft anew. Nothing happens to an invoice that is no longer a draft.
 pub(crate) fn refresh(account: &mut Account, id: &str, now: DateTime<Utc>) {
     let Some(mut invoice) = account

@@ -33,7 +33,7 @@ const ONLY_ON_DRAFTS: [&str; 3] = [
 
 pub(crate) fn retrieve(account: &mut Account, call: &Call) -> Result<Value, StripeError> {
     let now = time_of(account, call.id())?;
-    draft::refresh(account, call.id(), now);
+    draft::follow_meter(account, call.id(), now);
     account.find("invoice", call.id()).cloned()
 }
 
@@ -238,6 +238,6 @@ fn refresh_drafts(account: &mut Account) {
         .collect();
     for (id, customer) in drafts {
         let now = account.now_for(&customer);
-        draft::refresh(account, &id, now);
+        draft::follow_meter(account, &id, now);
     }
 }
