@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -304,8 +304,10 @@ fn worker_rules(config: &Config) -> worker::Rules {
 fn with_frame(router: Router, clock: &Clock) -> Router {
     let whole = router
         .merge(web::assets::routes())
-        .fallback(|| async { web::not_found() })
-        .method_not_allowed_fallback(|| async { web::method_not_allowed() });
+        .fallback(async |uri: Uri| web::answer_at(uri.path(), web::not_found()))
+        .method_not_allowed_fallback(async |uri: Uri| {
+            web::answer_at(uri.path(), web::method_not_allowed())
+        });
     // The features have secured their own routes; this is for what belongs to none of them.
     headers::secured(whole, headers::content_security_policy(&[]))
         .layer(middleware::from_fn_with_state(Arc::clone(clock), put_time))

@@ -19,6 +19,17 @@ pub use extract::{ClientAddress, Now};
 pub use page::{Page, Viewer};
 
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+
+/// The answer to an address that leads nowhere, for whoever asked: JSON below `/api/`, which
+/// programs use, and a page elsewhere.
+pub fn answer_at(path: &str, failure: Failure) -> Response {
+    if path.starts_with("/api/") {
+        ApiFailure(failure).into_response()
+    } else {
+        failure.into_response()
+    }
+}
 
 /// The answer to an address that names nothing; the application's fallback gives it too.
 pub fn not_found() -> Failure {

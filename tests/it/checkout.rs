@@ -257,3 +257,15 @@ fn an_unknown_model_is_not_found_in_json() {
         assert!(page.json()["error"]["code"].is_string(), "{}", page.body);
     }
 }
+
+#[test]
+fn programs_get_json_from_an_address_that_does_not_exist_too() {
+    let app = TestApp::shared();
+    let browser = Browser::new();
+    let unknown = browser.get(&format!("{}/api/no-such-thing", app.portal));
+    assert_eq!(unknown.status, 404);
+    assert_eq!(unknown.json()["error"]["code"], "not_found");
+    let wrong_method = browser.get(&address(&app));
+    assert_eq!(wrong_method.status, 405);
+    assert_eq!(wrong_method.json()["error"]["code"], "method_not_allowed");
+}
