@@ -1,7 +1,6 @@
 //! The calls against a server on loopback that answers as Azure does.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeZone, Utc};
 use serde_json::{Value, json};
@@ -12,7 +11,6 @@ use crate::config;
 use crate::ids::{ProductId, SubscriptionName, UserId};
 use crate::outbound::CallError;
 use crate::outbound::testing::{Reply, Seen, Server, hasty, json as reply, with_header};
-use crate::secret::Secret;
 
 const SERVICE: &str = "/subscriptions/az/resourceGroups/rg/providers/Microsoft.ApiManagement\
                        /service/apim";
@@ -20,19 +18,7 @@ const TOKEN: &str = "/tenant/oauth2/v2.0/token";
 
 /// An APIM of three hasty attempts at the server.
 fn apim(server: &Server) -> Apim {
-    let settings = config::Apim {
-        arm_url: server.url.clone(),
-        authority_url: server.url.clone(),
-        api_version: "2024-05-01".to_owned(),
-        tenant_id: "tenant".to_owned(),
-        client_id: "client".to_owned(),
-        client_secret: Secret::new("hush"),
-        subscription_id: "az".to_owned(),
-        resource_group: "rg".to_owned(),
-        service_name: "apim".to_owned(),
-        gateway_url: None,
-        timeout: Duration::from_secs(5),
-    };
+    let settings = config::testing::apim(&server.url);
     Apim {
         arm: Arm::with_patience(&settings, hasty(3)),
     }

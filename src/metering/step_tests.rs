@@ -32,13 +32,7 @@ struct Bench {
 impl Bench {
     /// One subscription with 1,234 billable calls on 10 March.
     fn start(script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
-        let server = Server::start(move |seen, _| match seen.target.as_str() {
-            "/tenant/oauth2/v2.0/token" => reply(
-                200,
-                r#"{"access_token":"t","expires_in":3600,"token_type":"Bearer"}"#,
-            ),
-            _ => script(seen),
-        });
+        let server = Server::of_both_sides(script);
         let scratch = scratch();
         let change = scratch.store.write(|db| {
             subscriptions::save(db, &subscription("sub_1"))?;
