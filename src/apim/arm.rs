@@ -58,6 +58,7 @@ pub(super) struct Call {
     body: Option<Value>,
     whatever_version: bool,
     timeout: Option<Duration>,
+    repeatable: bool,
 }
 
 impl Call {
@@ -70,7 +71,14 @@ impl Call {
             body: None,
             whatever_version: false,
             timeout: None,
+            repeatable: true,
         }
+    }
+
+    /// Not to be sent again when the answer is lost: it would have its effect a second time.
+    pub(super) fn once(mut self) -> Self {
+        self.repeatable = false;
+        self
     }
 
     pub(super) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -241,9 +249,9 @@ fn request(address: &str, call: &Call, token: &str) -> Request {
         headers,
         body: call.body.as_ref().map(|body| body.to_string().into_bytes()),
         timeout: call.timeout,
-        // Reads, PUTs and PATCHes of absolute values; the POSTs we use only read secrets or
-        // mint one more token.
-        repeatable: true,
+        // Reads, PUTs and PATCHes of absolute values, and POSTs that only read secrets or mint
+        // one more token, unless the call says otherwise.
+        repeatable: call.repeatable,
     }
 }
 

@@ -19,7 +19,7 @@ mod users;
 pub use products::{Api, NewProduct, Product};
 pub use reports::UsageRow;
 pub use settings::{Delegation, ServiceInfo};
-pub use subscriptions::{Keys, NewSubscription, Subscription, SubscriptionState};
+pub use subscriptions::{KeyKind, Keys, NewSubscription, Subscription, SubscriptionState};
 pub use users::{NewUser, User};
 
 use crate::config;

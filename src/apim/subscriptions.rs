@@ -60,6 +60,38 @@ pub struct Keys {
     pub secondary: Secret,
 }
 
+/// Which of the two keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    Primary,
+    Secondary,
+}
+
+impl KeyKind {
+    /// The word for it in addresses and on pages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Secondary => "secondary",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Primary, Self::Secondary]
+            .into_iter()
+            .find(|kind| kind.word() == word)
+    }
+}
+
+impl Keys {
+    pub fn of(&self, kind: KeyKind) -> &Secret {
+        match kind {
+            KeyKind::Primary => &self.primary,
+            KeyKind::Secondary => &self.secondary,
+        }
+    }
+}
+
 impl SubscriptionState {
     pub fn as_str(&self) -> &str {
         match self {
@@ -144,6 +176,24 @@ impl Apim {
         let operation = format!("read the keys of the subscription `{id}`");
         let path = format!("{}/listSecrets", path(id));
         self.arm.json(&Call::new(operation, Method::POST, &path))
+    }
+
+    /// Makes a new key in place of one, which stops working at once; the other stays.
+    ///
+    /// Each call makes another key, so it is sent only once. When the outcome is unknown,
+    /// [`Apim::keys`] tells.
+    pub fn regenerate_key(&self, id: &str, kind: KeyKind) -> Result<(), CallError> {
+        let operation = format!(
+            "regenerate the {} key of the subscription `{id}`",
+            kind.word()
+        );
+        let action = match kind {
+            KeyKind::Primary => "regeneratePrimaryKey",
+            KeyKind::Secondary => "regenerateSecondaryKey",
+        };
+        let path = format!("{}/{action}", path(id));
+        let call = Call::new(operation, Method::POST, &path).once();
+        self.arm.send(&call).map(drop)
     }
 }
 

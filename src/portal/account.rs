@@ -34,7 +34,7 @@ pub(super) fn next_in(query: Option<&str>) -> Option<Next> {
     Next::parse(&query_value(query, "next")?)
 }
 
-fn query_value(query: Option<&str>, wanted: &str) -> Option<String> {
+pub(super) fn query_value(query: Option<&str>, wanted: &str) -> Option<String> {
     let mut pairs = form_urlencoded::parse(query?.as_bytes());
     let (_, value) = pairs.find(|(name, _)| name == wanted)?;
     Some(value.into_owned())

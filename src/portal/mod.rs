@@ -15,6 +15,7 @@ mod checkout;
 mod credentials;
 pub mod delegation;
 pub mod developer_portal;
+mod keys;
 mod next;
 pub mod offer;
 mod plans;
@@ -149,6 +150,10 @@ pub fn routes(portal: Portal) -> Router {
         .route(
             "/account/subscriptions/{id}/billing",
             post(subscriptions::open_billing),
+        )
+        .route(
+            "/account/subscriptions/{id}/keys/{key}",
+            get(keys::show).post(keys::regenerate),
         );
     let json = Router::new()
         .route("/api/monetization-models", get(plans::list_models))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -11,14 +11,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Portal;
+use super::account::query_value;
 use super::session::{SignedIn, Visitor, session_over};
-use super::trouble::{apim_failed, stripe_failed};
+use super::trouble::stripe_failed;
+use super::views::keys::Notice;
 use super::views::subscriptions::{
     AccountPage, CancelledPage, Line, Progress, SubscriptionPage, WaitingPage,
 };
 use crate::ids::{CheckoutId, ProductId, SubscriptionId, UserId};
 use crate::lifecycle::Access;
-use crate::secret::Secret;
 use crate::store::checkouts::{self, Checkout};
 use crate::store::subscriptions::{self, Period, Subscription};
 use crate::web::extract::{Form, Named};
@@ -54,24 +55,29 @@ pub(super) async fn show_subscription(
     State(portal): State<Arc<Portal>>,
     signed_in: SignedIn,
     Named(id): Named<SubscriptionId>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
     let subscription = portal.own_subscription(&id, &signed_in)?;
-    subscription_page(&portal, &signed_in, subscription, None).await
+    let notice = query_value(query.as_deref(), "regenerated");
+    let notice = notice.and_then(|word| Notice::parse(&word));
+    subscription_page(&portal, &signed_in, subscription, notice, None).await
 }
 
-/// The subscription with its key; right after the purchase if `bought` is given.
+/// The subscription with its keys; right after the purchase if `bought` is given.
 async fn subscription_page(
     portal: &Arc<Portal>,
     signed_in: &SignedIn,
     subscription: Subscription,
+    notice: Option<Notice>,
     bought: Option<&Checkout>,
 ) -> Result<Response, Failure> {
-    let key = portal.primary_key(&subscription).await?;
+    let keys = portal.keys(&subscription).await?;
     let return_path = bought.and_then(|checkout| checkout.return_path.as_deref());
     let content = SubscriptionPage {
         line: portal.line(&subscription),
-        key: key.as_ref().map(Secret::expose),
-        fresh: bought.is_some() && key.is_some(),
+        keys: keys.as_ref(),
+        notice,
+        fresh: bought.is_some() && keys.is_some(),
         portal_link: &portal_link(return_path),
         csrf: &signed_in.csrf(),
     };
@@ -133,7 +139,7 @@ pub(super) async fn show_checkout(
     let (checkout, subscription) = portal.own_checkout(&id, &signed_in.account.user_id)?;
     let progress = progress(&checkout, subscription.as_ref(), now);
     if let (Progress::Ready, Some(subscription)) = (progress, subscription) {
-        return subscription_page(&portal, &signed_in, subscription, Some(&checkout)).await;
+        return subscription_page(&portal, &signed_in, subscription, None, Some(&checkout)).await;
     }
     let content = WaitingPage {
         name: checkout.name.as_str(),
@@ -220,7 +226,7 @@ fn progress(
 }
 
 impl Portal {
-    fn own_subscription(
+    pub(super) fn own_subscription(
         &self,
         id: &SubscriptionId,
         signed_in: &SignedIn,
@@ -245,21 +251,6 @@ impl Portal {
         let (checkout, subscription) = found.map_err(Failure::internal)?;
         let own = checkout.filter(|checkout| checkout.user_id == *user_id);
         Ok((own.ok_or_else(not_found)?, subscription))
-    }
-
-    /// The key that works with this subscription; none where no call would be let through.
-    async fn primary_key(
-        self: &Arc<Self>,
-        subscription: &Subscription,
-    ) -> Result<Option<Secret>, Failure> {
-        if subscription.applied != Some(Access::Active) {
-            return Ok(None);
-        }
-        let (apim, id) = (self.apim.clone(), subscription.id.clone());
-        let keys = self.blocking.run(move || apim.keys(&id)).await?;
-        let failed =
-            |error| apim_failed(error, "The key could not be read. It works all the same.");
-        keys.map(|keys| Some(keys.primary)).map_err(failed)
     }
 
     fn plan_name(&self, product: &ProductId) -> String {

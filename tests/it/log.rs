@@ -1,7 +1,7 @@
 //! What the product logs while the tests run.
 
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
@@ -21,11 +21,14 @@ impl Write for Captured {
 
 /// Keeps everything that is logged from now on, down to the details, of all tests.
 pub(crate) fn capture() {
-    tracing_subscriber::fmt()
-        .with_env_filter("debug")
-        .with_ansi(false)
-        .with_writer(|| Captured)
-        .init();
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        tracing_subscriber::fmt()
+            .with_env_filter("debug")
+            .with_ansi(false)
+            .with_writer(|| Captured)
+            .init();
+    });
 }
 
 /// What was logged since [`capture`].

@@ -13,6 +13,7 @@ mod cli;
 mod delegation;
 mod demo;
 mod faults;
+mod keys;
 mod metering;
 mod purchase;
 mod status;

@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod guidance;
+pub mod keys;
 pub mod plans;
 pub mod purchase;
 pub mod subscriptions;

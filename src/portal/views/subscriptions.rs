@@ -2,6 +2,8 @@
 
 use maud::{Markup, PreEscaped, html};
 
+use super::keys::{Notice, key_boxes};
+use crate::apim::Keys;
 use crate::lifecycle::Access;
 use crate::web::assets;
 use crate::web::page::{Page, Viewer, csrf_field};
@@ -203,7 +205,9 @@ impl Line {
 #[derive(Debug)]
 pub struct SubscriptionPage<'a> {
     pub line: Line,
-    pub key: Option<&'a str>,
+    pub keys: Option<&'a Keys>,
+    /// What became of a key that was to be regenerated.
+    pub notice: Option<Notice>,
     /// Right after the purchase.
     pub fresh: bool,
     /// The way back to the developer portal.
@@ -218,7 +222,7 @@ impl SubscriptionPage<'_> {
                 @if self.fresh { (welcome()) } @else { h1 { "Subscription" } }
                 section.card.subscription {
                     (self.line.head())
-                    @if let Some(key) = self.key { (key_box(key)) }
+                    @if let Some(keys) = self.keys { (key_boxes(&self.line.id, keys, self.notice)) }
                     (self.line.details())
                     div.actions {
                         a.button #back-to-portal href=(self.portal_link) { "Go to the developer portal" }
@@ -238,22 +242,6 @@ fn welcome() -> Markup {
             img src=(assets::url("check.svg")) alt="" width="48" height="48";
             h1 { "Your subscription is ready" }
             p.lead { "Send the key with each call, in the header " code { "Ocp-Apim-Subscription-Key" } "." }
-        }
-    }
-}
-
-/// The key, closed until it is asked for: shoulders are looked over.
-fn key_box(key: &str) -> Markup {
-    html! {
-        details.key {
-            summary #show-key {
-                span.closed { "Show the primary key" }
-                span.opened { "Primary key" }
-            }
-            div {
-                code #primary-key { (key) }
-                button.quiet type="button" data-copy="#primary-key" hidden { "Copy" }
-            }
         }
     }
 }
@@ -304,7 +292,8 @@ impl AccountPage<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Access, Line, Page, Progress, SubscriptionPage, Viewer, WaitingPage};
+    use super::{Access, Keys, Line, Page, Progress, SubscriptionPage, Viewer, WaitingPage};
+    use crate::secret::Secret;
 
     fn line(access: Access, pending: bool) -> Line {
         Line {
@@ -322,9 +311,14 @@ mod tests {
     }
 
     fn page(access: Access, key: Option<&str>) -> String {
+        let keys = key.map(|key| Keys {
+            primary: Secret::new(key),
+            secondary: Secret::new("another"),
+        });
         let page = SubscriptionPage {
             line: line(access, false),
-            key,
+            keys: keys.as_ref(),
+            notice: None,
             fresh: true,
             portal_link: "/to-portal",
             csrf: "token",
