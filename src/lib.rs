@@ -60,8 +60,10 @@
 //! - **An event is never acted on, only what it is about.** [`webhook::worker`] groups events by
 //!   subject and fetches each subject anew; so order, repetition and delay do not matter.
 //! - **An event that cannot be applied is never lost.** It stays in the inbox with its problem, is
-//!   tried again with growing pauses, and ends as *failed* on the status page, where it can be retried
-//!   ([`admin`]).
+//!   tried again with growing pauses, and ends as *needs attention* on the status page, where it can
+//!   be retried, or dismissed by somebody with a name ([`admin`]).
+//! - **A row that makes no sense hides no other.** [`store::subscriptions`] leaves it out and names
+//!   it; the status page shows it.
 //! - **Access follows from Stripe's state by one function,** [`lifecycle::decide`]. Nothing else
 //!   writes the wanted access; [`portal`] only records what consumers want (a free subscription,
 //!   which has no state at Stripe, is active from the start).

@@ -10,14 +10,24 @@ use ring::hmac;
 
 use crate::secret::Secret;
 
+/// Who is at the status page: the user name that goes with the password. Nobody checks it; it says
+/// who dismissed something to colleagues who trust one another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Operator(pub(super) String);
+
+/// The longest name that is kept, in characters.
+const NAME_LENGTH_MAX: usize = 60;
+
 /// Lets only requests with the password through, and only those changes that our own page asks
 /// for: browsers send Basic credentials along with a foreign page's form, too.
 pub(super) async fn require(
     State(password): State<Secret>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    if !is_authorized(request.headers(), &password) {
+    let credentials = credentials(request.headers());
+    let authorized = credentials.filter(|(_, given)| is_same(given, password.expose()));
+    let Some((name, _)) = authorized else {
         let challenge = "Basic realm=\"Tollhouse status\", charset=\"UTF-8\"";
         let text = "The status page needs its password (any user name).\n";
         return (
@@ -26,7 +36,7 @@ pub(super) async fn require(
             text,
         )
             .into_response();
-    }
+    };
     if request.method() != Method::GET && is_foreign(request.headers()) {
         return (
             StatusCode::FORBIDDEN,
@@ -34,22 +44,36 @@ pub(super) async fn require(
         )
             .into_response();
     }
+    request.extensions_mut().insert(operator(&name));
     next.run(request).await
 }
 
-fn is_authorized(headers: &HeaderMap, password: &Secret) -> bool {
-    let given = headers
+/// The name in one visible line.
+fn operator(name: &str) -> Operator {
+    let visible: String = name
+        .chars()
+        .filter(|character| !character.is_control())
+        .take(NAME_LENGTH_MAX)
+        .collect();
+    let visible = visible.trim();
+    Operator(if visible.is_empty() {
+        "somebody without a name".to_owned()
+    } else {
+        visible.to_owned()
+    })
+}
+
+/// The user name and the password of a request.
+fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
+    let decoded = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"))
         .and_then(|(_, encoded)| STANDARD.decode(encoded.trim()).ok())
-        .and_then(|decoded| String::from_utf8(decoded).ok());
-    let given = given
-        .as_deref()
-        .and_then(|pair| pair.split_once(':'))
-        .map(|(_, given)| given);
-    given.is_some_and(|given| is_same(given, password.expose()))
+        .and_then(|decoded| String::from_utf8(decoded).ok())?;
+    let (name, password) = decoded.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
 }
 
 /// Compares by way of a MAC, so that neither content nor length of the password shows in the
@@ -75,23 +99,41 @@ fn is_foreign(headers: &HeaderMap) -> bool {
 mod tests {
     use axum::http::{HeaderMap, HeaderValue, header};
 
-    use super::{is_authorized, is_foreign};
-    use crate::secret::Secret;
+    use super::{Operator, credentials, is_foreign, is_same, operator};
 
-    fn authorized(value: &'static str) -> bool {
+    fn given(value: &'static str) -> Option<(String, String)> {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
-        is_authorized(&headers, &Secret::new("pass:word"))
+        credentials(&headers)
     }
 
     #[test]
-    fn the_password_counts_and_the_user_name_does_not() {
-        assert!(authorized("Basic YWRtaW46cGFzczp3b3Jk"), "admin:pass:word");
-        assert!(authorized("basic OnBhc3M6d29yZA=="), ":pass:word");
-        assert!(!authorized("Basic YWRtaW46cGFzcw=="), "admin:pass");
-        assert!(!authorized("Basic ***"));
-        assert!(!authorized("Bearer pass:word"));
-        assert!(!is_authorized(&HeaderMap::new(), &Secret::new("")));
+    fn a_name_and_a_password_are_read_and_nothing_else() {
+        let pair = |name: &str, password: &str| Some((name.to_owned(), password.to_owned()));
+        assert_eq!(
+            given("Basic YWRtaW46cGFzczp3b3Jk"),
+            pair("admin", "pass:word")
+        );
+        assert_eq!(given("basic OnBhc3M6d29yZA=="), pair("", "pass:word"));
+        assert_eq!(given("Basic YWRtaW46cGFzcw=="), pair("admin", "pass"));
+        assert_eq!(given("Basic ***"), None);
+        assert_eq!(given("Bearer pass:word"), None);
+        assert_eq!(credentials(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn only_the_password_itself_is_the_password() {
+        assert!(is_same("pass:word", "pass:word"));
+        for wrong in ["", "pass", "pass:word ", "Pass:word"] {
+            assert!(!is_same(wrong, "pass:word"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_visible_line_of_bounded_length() {
+        assert_eq!(operator(" ada\n"), Operator("ada".to_owned()));
+        assert_eq!(operator(&"x".repeat(1_000)).0.len(), 60);
+        assert!(operator("\u{7}").0.contains("without a name"));
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(super) fn text(status: &Status) -> String {
         ("applied", inbox.applied),
         ("ignored", inbox.ignored),
         ("failed", inbox.failed),
+        ("dismissed", inbox.dismissed),
     ];
     let by_state = by_state.map(|(state, count)| (format!("{{state=\"{state}\"}}"), number(count)));
     line(

@@ -11,15 +11,18 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use tokio::sync::Notify;
 
 use crate::apim::Apim;
 use crate::secret::Secret;
 use crate::store::{Store, StoreError, inbox, invoices, jobs, settings, subscriptions};
 use crate::stripe::Stripe;
+use crate::web::extract::Form;
 use crate::web::{Blocking, Failure, Now, headers, page};
+use auth::Operator;
 use health::{Health, Prober};
 
 /// Lines that each table of the page shows.
@@ -43,10 +46,17 @@ struct Status {
     health: Option<Health>,
     inbox: inbox::Counts,
     events: Vec<inbox::Entry>,
+    /// The newest of the events that need attention.
+    failed: Vec<inbox::Entry>,
+    /// The API version in which Stripe delivers events, where any came.
+    delivered_version: Option<String>,
     usage_job: Option<jobs::Run>,
     access: Vec<(String, u64)>,
     /// Subscriptions whose access could not be put in place.
     stuck: u64,
+    /// Some of those.
+    in_trouble: Vec<subscriptions::Subscription>,
+    unreadable: Vec<subscriptions::Unreadable>,
     subscriptions: Vec<subscriptions::Subscription>,
     drafts: Vec<invoices::Invoice>,
 }
@@ -57,12 +67,13 @@ impl Admin {
         stripe: Stripe,
         apim: Apim,
         password: Secret,
+        public_url: &str,
         blocking: Blocking,
         events: Arc<Notify>,
     ) -> Self {
         Self {
             store,
-            prober: Prober::new(stripe, apim),
+            prober: Prober::new(stripe, apim, public_url),
             password,
             blocking,
             events,
@@ -88,9 +99,13 @@ fn read_status(
             health,
             inbox: inbox::counts(db)?,
             events: inbox::newest(db, ROWS)?,
+            failed: inbox::failed(db, ROWS)?,
+            delivered_version: inbox::newest_api_version(db)?,
             usage_job: jobs::last(db, jobs::USAGE)?,
             access: subscriptions::counts(db)?,
             stuck: subscriptions::stuck(db)?,
+            in_trouble: subscriptions::in_trouble(db, ROWS)?,
+            unreadable: subscriptions::all(db)?.1,
             subscriptions: subscriptions::newest(db, ROWS)?,
             drafts: invoices::unfinished(db)?,
         })
@@ -102,7 +117,9 @@ pub fn routes(admin: Admin) -> Router {
     let guarded = Router::new()
         .route("/", get(show))
         .route("/metrics", get(show_metrics))
-        .route("/inbox/retry", post(retry_failed))
+        .route("/inbox/retry", post(retry))
+        .route("/inbox/dismiss", post(dismiss))
+        .route("/subscriptions/retry", post(retry_subscription))
         .layer(middleware::from_fn_with_state(
             admin.password.clone(),
             auth::require,
@@ -124,18 +141,73 @@ async fn show_metrics(State(admin): State<Admin>, Now(now): Now) -> Result<Respo
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }
 
-/// Makes every failed event, and every subscription that could not be applied, due again.
-async fn retry_failed(State(admin): State<Admin>, Now(now): Now) -> Result<Redirect, Failure> {
+/// What a button of the inbox is about: one event, or all that need attention.
+#[derive(Deserialize)]
+struct EventForm {
+    sequence: Option<i64>,
+}
+
+impl EventForm {
+    fn which(&self) -> inbox::Which {
+        self.sequence.map_or(inbox::Which::All, inbox::Which::One)
+    }
+}
+
+/// Makes an event that needs attention due again; or all of them, and every subscription that
+/// could not be applied.
+async fn retry(
+    State(admin): State<Admin>,
+    Now(now): Now,
+    Form(form): Form<EventForm>,
+) -> Result<Redirect, Failure> {
+    let which = form.which();
     let change = admin.store.write(move |db| {
-        Ok((
-            inbox::retry_failed(db, now)?,
-            subscriptions::retry_stuck(db, now)?,
-        ))
+        let events = inbox::retry(db, which, now)?;
+        let subscriptions = match which {
+            inbox::Which::All => subscriptions::retry_stuck(db, None, now)?,
+            inbox::Which::One(_) => 0,
+        };
+        Ok((events, subscriptions))
     });
     let (events, subscriptions) = change.await.map_err(Failure::internal)?;
     tracing::info!(events, subscriptions, "what failed is tried again");
     admin.events.notify_one();
-    Ok(Redirect::to("/#inbox"))
+    Ok(Redirect::to("/#attention"))
+}
+
+/// Notes that nothing has to be done about an event that needs attention, or about all of them.
+async fn dismiss(
+    State(admin): State<Admin>,
+    Now(now): Now,
+    Extension(Operator(operator)): Extension<Operator>,
+    Form(form): Form<EventForm>,
+) -> Result<Redirect, Failure> {
+    let (which, by) = (form.which(), operator.clone());
+    let change = admin
+        .store
+        .write(move |db| inbox::dismiss(db, which, &by, now));
+    let events = change.await.map_err(Failure::internal)?;
+    tracing::info!(events, %operator, "events were dismissed");
+    Ok(Redirect::to("/#attention"))
+}
+
+#[derive(Deserialize)]
+struct SubscriptionForm {
+    id: String,
+}
+
+/// Makes a subscription that could not be applied due again.
+async fn retry_subscription(
+    State(admin): State<Admin>,
+    Now(now): Now,
+    Form(form): Form<SubscriptionForm>,
+) -> Result<Redirect, Failure> {
+    let change = admin
+        .store
+        .write(move |db| subscriptions::retry_stuck(db, Some(&form.id), now));
+    change.await.map_err(Failure::internal)?;
+    admin.events.notify_one();
+    Ok(Redirect::to("/#attention"))
 }
 
 /// Whether this program itself works: the store answers. For supervisors; says nothing more, and

@@ -123,6 +123,7 @@ impl App {
             stripe,
             apim,
             config.status.password.clone(),
+            &config.portal.public_url,
             blocking,
             Arc::clone(&events.wake),
         );

@@ -39,7 +39,13 @@ impl Metering {
     ) -> Result<Reported, MeteringError> {
         let mut reported = Reported::default();
         let mut outages = Outages::default();
-        for subscription in self.store.read(|db| subscriptions::metered(db, now))? {
+        let (metered, unreadable) = self.store.read(|db| subscriptions::metered(db, now))?;
+        reported.problems.extend(
+            unreadable
+                .into_iter()
+                .map(|row| format!("{} whose record makes no sense ({})", row.id, row.problem)),
+        );
+        for subscription in metered {
             reported.subscriptions += 1;
             let result = self.report_subscription(&subscription, now, dry_run);
             outages.note(&result);

@@ -1,7 +1,8 @@
 //! What may be forgotten, in bounded pieces, so that the store does not grow without end.
 //!
 //! Usage, reports, invoices and subscriptions explain bills and stay. So do used salts, because a
-//! delegation's signature never expires, and events that failed, because a person has to look.
+//! delegation's signature never expires, and events that need attention, because a person has to
+//! look.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
@@ -19,7 +20,7 @@ pub fn tidy(db: &Connection, now: DateTime<Utc>) -> Result<usize, StoreError> {
     let old = [
         (
             "DELETE FROM inbox WHERE sequence IN (SELECT sequence FROM inbox
-             WHERE settled_at <= ?1 AND state IN ('applied', 'ignored')
+             WHERE settled_at <= ?1 AND state IN ('applied', 'ignored', 'dismissed')
              ORDER BY settled_at LIMIT ?2)",
             now - EVENTS_KEPT,
         ),
@@ -68,6 +69,8 @@ mod tests {
             id: id.to_owned(),
             event_type: "invoice.paid".to_owned(),
             object_id: "in_1".to_owned(),
+            api_version: None,
+            source: inbox::Source::Webhook,
             payload: b"{}".to_vec(),
             ignored_because: None,
         };

@@ -1,7 +1,7 @@
 //! Webhook events, kept under their own id before they are answered.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::{StoreError, seconds, time};
 
@@ -12,10 +12,31 @@ pub struct Event {
     pub event_type: String,
     /// The id of the object that the event is about: a subscription, a session, an invoice.
     pub object_id: String,
+    /// The API version that its body is written in; a thin event has none.
+    pub api_version: Option<String>,
+    pub source: Source,
     /// The raw body, byte for byte.
     pub payload: Vec<u8>,
     /// Why nobody has to work on it, where that is known on arrival.
     pub ignored_because: Option<&'static str>,
+}
+
+/// How an event came here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Stripe delivered it.
+    Webhook,
+    /// It was read from Stripe's list, because nobody delivered it (yet).
+    List,
+}
+
+impl Source {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::List => "list",
+        }
+    }
 }
 
 /// An event that waits to be applied.
@@ -34,28 +55,79 @@ pub struct Counts {
     pub waiting: u64,
     pub applied: u64,
     pub ignored: u64,
+    /// Those that need attention.
     pub failed: u64,
+    pub dismissed: u64,
     pub oldest_waiting: Option<DateTime<Utc>>,
 }
 
 /// A line of the status page.
 #[derive(Debug, Clone)]
 pub struct Entry {
+    pub sequence: i64,
     pub event_id: String,
     pub event_type: String,
     pub object_id: String,
     pub received_at: DateTime<Utc>,
-    pub state: String,
+    pub state: State,
     pub attempts: u32,
+    /// What came of it, or why it could not be applied.
     pub outcome: Option<String>,
+    pub dismissed: Option<Dismissal>,
+}
+
+/// Who said that nothing has to be done about an event, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dismissal {
+    pub by: String,
+    pub at: DateTime<Utc>,
+}
+
+/// Where an event stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Waiting,
+    Applied,
+    /// It concerns nothing of ours.
+    Ignored,
+    /// It keeps failing: a person has to look.
+    Failed,
+    /// A person has looked, and said that nothing has to be done.
+    Dismissed,
+}
+
+impl State {
+    const ALL: [Self; 5] = [
+        Self::Waiting,
+        Self::Applied,
+        Self::Ignored,
+        Self::Failed,
+        Self::Dismissed,
+    ];
+
+    /// The word for it in the store and in the metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Applied => "applied",
+            Self::Ignored => "ignored",
+            Self::Failed => "failed",
+            Self::Dismissed => "dismissed",
+        }
+    }
+
+    fn parse(word: &str) -> Result<Self, StoreError> {
+        let known = Self::ALL.into_iter().find(|state| state.word() == word);
+        known.ok_or_else(|| StoreError::Nonsense(format!("the event state {word}")))
+    }
 }
 
 /// Keeps an event; `false` when its id was kept before. Either way it is safe to answer 200.
 pub fn keep(db: &Connection, event: &Event, now: DateTime<Utc>) -> Result<bool, StoreError> {
     let mut statement = db.prepare_cached(
-        "INSERT INTO inbox (event_id, event_type, object_id, received_at, state, next_attempt_at,
-                            outcome, settled_at)
-         VALUES (:id, :type, :object, :now, :state, :now, :outcome, :settled)
+        "INSERT INTO inbox (event_id, event_type, object_id, api_version, source, received_at, state,
+                            next_attempt_at, outcome, settled_at)
+         VALUES (:id, :type, :object, :version, :source, :now, :state, :now, :outcome, :settled)
          ON CONFLICT (event_id) DO NOTHING",
     )?;
     let is_ignored = event.ignored_because.is_some();
@@ -63,8 +135,10 @@ pub fn keep(db: &Connection, event: &Event, now: DateTime<Utc>) -> Result<bool, 
         ":id": event.id,
         ":type": event.event_type,
         ":object": event.object_id,
+        ":version": event.api_version,
+        ":source": event.source.word(),
         ":now": seconds(now),
-        ":state": if is_ignored { Ending::Ignored.word() } else { "waiting" },
+        ":state": if is_ignored { State::Ignored } else { State::Waiting }.word(),
         ":outcome": event.ignored_because,
         ":settled": is_ignored.then(|| seconds(now)),
     })?;
@@ -105,11 +179,11 @@ pub enum Ending {
 }
 
 impl Ending {
-    fn word(self) -> &'static str {
+    fn state(self) -> State {
         match self {
-            Self::Applied => "applied",
-            Self::Ignored => "ignored",
-            Self::Failed => "failed",
+            Self::Applied => State::Applied,
+            Self::Ignored => State::Ignored,
+            Self::Failed => State::Failed,
         }
     }
 }
@@ -128,7 +202,7 @@ pub fn settle(
     )?;
     statement.execute(named_params! {
         ":id": event_id,
-        ":state": ending.word(),
+        ":state": ending.state().word(),
         ":outcome": outcome,
         ":now": seconds(now),
     })?;
@@ -150,12 +224,45 @@ pub fn retry_later(
     Ok(())
 }
 
-/// Makes every failed event wait again, from the first attempt on; says how many there were.
-pub fn retry_failed(db: &Connection, now: DateTime<Utc>) -> Result<usize, StoreError> {
+/// Which of the events that need attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    All,
+    /// The one of this sequence number.
+    One(i64),
+}
+
+impl Which {
+    fn sequence(self) -> Option<i64> {
+        match self {
+            Self::All => None,
+            Self::One(sequence) => Some(sequence),
+        }
+    }
+}
+
+/// Makes events that need attention wait again, from the first attempt on; says how many.
+pub fn retry(db: &Connection, which: Which, now: DateTime<Utc>) -> Result<usize, StoreError> {
     let mut statement = db.prepare_cached(
-        "UPDATE inbox SET state = 'waiting', attempts = 0, next_attempt_at = ?1 WHERE state = 'failed'",
+        "UPDATE inbox SET state = 'waiting', attempts = 0, next_attempt_at = ?1, settled_at = NULL
+         WHERE state = 'failed' AND coalesce(?2, sequence) = sequence",
     )?;
-    Ok(statement.execute([seconds(now)])?)
+    Ok(statement.execute((seconds(now), which.sequence()))?)
+}
+
+/// Notes that `by` has looked at events that need attention, and that nothing has to be done
+/// about them; says how many there were. Why they could not be applied stays with them.
+pub fn dismiss(
+    db: &Connection,
+    which: Which,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<usize, StoreError> {
+    let mut statement = db.prepare_cached(
+        "UPDATE inbox SET state = 'dismissed', dismissed_by = ?1, settled_at = ?2
+         WHERE state = 'failed' AND coalesce(?3, sequence) = sequence",
+    )?;
+    Ok(statement.execute((by, seconds(now), which.sequence()))?)
 }
 
 pub fn counts(db: &Connection) -> Result<Counts, StoreError> {
@@ -164,12 +271,12 @@ pub fn counts(db: &Connection) -> Result<Counts, StoreError> {
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let state: String = row.get(0)?;
-        let count = match state.as_str() {
-            "waiting" => &mut counts.waiting,
-            "applied" => &mut counts.applied,
-            "ignored" => &mut counts.ignored,
-            "failed" => &mut counts.failed,
-            _ => return Err(StoreError::Nonsense(format!("the event state {state}"))),
+        let count = match State::parse(&state)? {
+            State::Waiting => &mut counts.waiting,
+            State::Applied => &mut counts.applied,
+            State::Ignored => &mut counts.ignored,
+            State::Failed => &mut counts.failed,
+            State::Dismissed => &mut counts.dismissed,
         };
         *count = row.get(1)?;
     }
@@ -180,12 +287,32 @@ pub fn counts(db: &Connection) -> Result<Counts, StoreError> {
     Ok(counts)
 }
 
+/// The API version of the newest event that Stripe delivered, where it has one.
+pub fn newest_api_version(db: &Connection) -> Result<Option<String>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT api_version FROM inbox WHERE source = 'webhook' AND api_version IS NOT NULL
+         ORDER BY sequence DESC LIMIT 1",
+    )?;
+    Ok(statement.query_row([], |row| row.get(0)).optional()?)
+}
+
 /// The newest events, newest first.
 pub fn newest(db: &Connection, limit: u32) -> Result<Vec<Entry>, StoreError> {
-    let mut statement = db.prepare_cached(
-        "SELECT event_id, event_type, object_id, received_at, state, attempts, outcome
-         FROM inbox ORDER BY sequence DESC LIMIT ?1",
-    )?;
+    entries(db, "true", limit)
+}
+
+/// The newest events that need attention, newest first.
+pub fn failed(db: &Connection, limit: u32) -> Result<Vec<Entry>, StoreError> {
+    entries(db, "state = 'failed'", limit)
+}
+
+fn entries(db: &Connection, condition: &str, limit: u32) -> Result<Vec<Entry>, StoreError> {
+    let sql = format!(
+        "SELECT sequence, event_id, event_type, object_id, received_at, state, attempts, outcome,
+                dismissed_by, settled_at
+         FROM inbox WHERE {condition} ORDER BY sequence DESC LIMIT ?1"
+    );
+    let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query([limit])?;
     let mut entries = Vec::new();
     while let Some(row) = rows.next()? {
@@ -195,76 +322,25 @@ pub fn newest(db: &Connection, limit: u32) -> Result<Vec<Entry>, StoreError> {
 }
 
 fn entry(row: &Row<'_>) -> Result<Entry, StoreError> {
+    let state: String = row.get("state")?;
+    let by: Option<String> = row.get("dismissed_by")?;
+    let settled_at: Option<i64> = row.get("settled_at")?;
+    let dismissed = by
+        .zip(settled_at)
+        .map(|(by, at)| time(at).map(|at| Dismissal { by, at }));
     Ok(Entry {
-        event_id: row.get(0)?,
-        event_type: row.get(1)?,
-        object_id: row.get(2)?,
-        received_at: time(row.get(3)?)?,
-        state: row.get(4)?,
-        attempts: row.get(5)?,
-        outcome: row.get(6)?,
+        sequence: row.get("sequence")?,
+        event_id: row.get("event_id")?,
+        event_type: row.get("event_type")?,
+        object_id: row.get("object_id")?,
+        received_at: time(row.get("received_at")?)?,
+        state: State::parse(&state)?,
+        attempts: row.get("attempts")?,
+        outcome: row.get("outcome")?,
+        dismissed: dismissed.transpose()?,
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use chrono::{DateTime, TimeDelta, TimeZone, Utc};
-
-    use super::{Ending, Event, counts, due, keep, retry_failed, retry_later, settle};
-    use crate::store::testing;
-
-    fn noon() -> DateTime<Utc> {
-        Utc.with_ymd_and_hms(2026, 3, 1, 12, 0, 0).unwrap()
-    }
-
-    fn event(id: &str) -> Event {
-        Event {
-            id: id.into(),
-            event_type: "customer.subscription.updated".into(),
-            object_id: "sub_1".into(),
-            payload: b"{}".to_vec(),
-            ignored_because: None,
-        }
-    }
-
-    #[test]
-    fn an_event_is_kept_once_however_often_it_comes() {
-        let scratch = testing::scratch();
-        let keep_it = || {
-            scratch
-                .store
-                .write(|db| keep(db, &event("evt_1"), noon()))
-                .wait()
-                .unwrap()
-        };
-        assert!(keep_it());
-        assert!(!keep_it());
-        let waiting = scratch.store.read(|db| due(db, noon(), 10)).unwrap();
-        assert_eq!(waiting.len(), 1);
-    }
-
-    #[test]
-    fn an_event_waits_for_its_next_attempt_and_failed_ones_can_be_retried() {
-        let scratch = testing::scratch();
-        let later = noon() + TimeDelta::minutes(5);
-        let (early, late, ended) = scratch
-            .store
-            .write(move |db| {
-                keep(db, &event("evt_1"), noon())?;
-                retry_later(db, "evt_1", later, "Azure did not answer")?;
-                let early = due(db, noon(), 10)?.len();
-                let late = due(db, later, 10)?;
-                settle(db, "evt_1", Ending::Failed, "gave up", later)?;
-                let ended = counts(db)?;
-                retry_failed(db, later)?;
-                assert_eq!(due(db, later, 10)?[0].attempts, 0);
-                Ok((early, late, ended))
-            })
-            .wait()
-            .unwrap();
-        assert_eq!(early, 0);
-        assert_eq!(late[0].attempts, 1);
-        assert_eq!(ended.failed, 1);
-        assert_eq!(ended.waiting, 0);
-    }
-}
+#[path = "inbox_tests.rs"]
+mod tests;

@@ -51,6 +51,15 @@ pub struct Period {
     pub end: DateTime<Utc>,
 }
 
+/// A row that cannot be read. It is left out of every answer, so that it does not keep the others
+/// from being worked on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    pub id: String,
+    /// What makes no sense, to go on after *the record of …*.
+    pub problem: String,
+}
+
 const COLUMNS: &str = "subscription_id, user_id, product_id, name, checkout_id, customer_id, \
     stripe_status, meter_event_name, meter_id, started_at, period_start, period_end, cancel_at, \
     ended_at, past_due_since, wanted_state, reason, applied_state, recheck_at, attempts, problem, \
@@ -90,8 +99,16 @@ pub fn save(db: &Connection, subscription: &Subscription) -> Result<(), StoreErr
     Ok(())
 }
 
+/// The subscription of this id.
+///
+/// # Errors
+/// [`StoreError::Nonsense`] where its row cannot be read.
 pub fn get(db: &Connection, id: &str) -> Result<Option<Subscription>, StoreError> {
-    Ok(select(db, "subscription_id = ?1", id)?.pop())
+    let (mut found, unreadable) = select_all(db, "subscription_id = ?1", id)?;
+    match unreadable.into_iter().next() {
+        Some(row) => Err(StoreError::Nonsense(row.problem)),
+        None => Ok(found.pop()),
+    }
 }
 
 pub fn by_checkout(db: &Connection, checkout_id: &str) -> Result<Option<Subscription>, StoreError> {
@@ -118,13 +135,18 @@ pub fn due_for_recheck(
     select(db, &condition, seconds(now))
 }
 
-/// Makes every subscription that could not be applied due again, from the first attempt on; says
-/// how many there were.
-pub fn retry_stuck(db: &Connection, now: DateTime<Utc>) -> Result<usize, StoreError> {
+/// Makes the subscriptions that could not be applied, or the one of them that `id` names, due
+/// again, from the first attempt on; says how many there were.
+pub fn retry_stuck(
+    db: &Connection,
+    id: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<usize, StoreError> {
     let mut statement = db.prepare_cached(
-        "UPDATE subscriptions SET recheck_at = ?1, attempts = 0 WHERE problem IS NOT NULL",
+        "UPDATE subscriptions SET recheck_at = ?1, attempts = 0
+         WHERE problem IS NOT NULL AND coalesce(?2, subscription_id) = subscription_id",
     )?;
-    Ok(statement.execute([seconds(now)])?)
+    Ok(statement.execute((seconds(now), id))?)
 }
 
 /// How many could not be applied.
@@ -134,11 +156,15 @@ pub fn stuck(db: &Connection) -> Result<u64, StoreError> {
     Ok(statement.query_row([], |row| row.get(0))?)
 }
 
-/// Those whose usage is reported: metered, known to Stripe, and not ended before `since`.
-pub fn metered(db: &Connection, since: DateTime<Utc>) -> Result<Vec<Subscription>, StoreError> {
+/// Those whose usage is reported: metered, known to Stripe, and not ended before `since`; and those
+/// of them whose rows cannot be read.
+pub fn metered(
+    db: &Connection,
+    since: DateTime<Utc>,
+) -> Result<(Vec<Subscription>, Vec<Unreadable>), StoreError> {
     let condition =
         "meter_id IS NOT NULL AND coalesce(ended_at, ?1) >= ?1 ORDER BY subscription_id";
-    select(db, condition, seconds(since))
+    select_all(db, condition, seconds(since))
 }
 
 /// All, newest first, at most `limit`.
@@ -148,6 +174,17 @@ pub fn newest(db: &Connection, limit: u32) -> Result<Vec<Subscription>, StoreErr
         "true ORDER BY started_at DESC, subscription_id LIMIT ?1",
         limit,
     )
+}
+
+/// Those that could not be applied, the longest untouched first, at most `limit`.
+pub fn in_trouble(db: &Connection, limit: u32) -> Result<Vec<Subscription>, StoreError> {
+    let condition = "problem IS NOT NULL ORDER BY updated_at, subscription_id LIMIT ?1";
+    select(db, condition, limit)
+}
+
+/// All whose rows can be read, by id, and those whose rows cannot.
+pub fn all(db: &Connection) -> Result<(Vec<Subscription>, Vec<Unreadable>), StoreError> {
+    select_all(db, "?1 ORDER BY subscription_id", true)
 }
 
 /// How many there are by the access that is wanted: the word and the number.
@@ -175,19 +212,48 @@ pub fn is_on_meter(
         .is_some())
 }
 
+/// Those of the rows that can be read.
 fn select(
     db: &Connection,
     condition: &str,
     value: impl rusqlite::ToSql,
 ) -> Result<Vec<Subscription>, StoreError> {
+    let (found, unreadable) = select_all(db, condition, value)?;
+    for row in unreadable {
+        tracing::error!(subscription = %row.id, problem = %row.problem, "a record was left out");
+    }
+    Ok(found)
+}
+
+fn select_all(
+    db: &Connection,
+    condition: &str,
+    value: impl rusqlite::ToSql,
+) -> Result<(Vec<Subscription>, Vec<Unreadable>), StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM subscriptions WHERE {condition}");
     let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query([value])?;
-    let mut found = Vec::new();
+    let (mut found, mut unreadable) = (Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
-        found.push(subscription(row)?);
+        let id = row.get("subscription_id")?;
+        match subscription(row) {
+            Ok(subscription) => found.push(subscription),
+            Err(error) => unreadable.push(Unreadable {
+                problem: in_words(error),
+                id,
+            }),
+        }
     }
-    Ok(found)
+    Ok((found, unreadable))
+}
+
+fn in_words(error: StoreError) -> String {
+    match error {
+        StoreError::Nonsense(what) => what,
+        other => {
+            std::error::Error::source(&other).map_or_else(|| other.to_string(), ToString::to_string)
+        }
+    }
 }
 
 fn subscription(row: &Row<'_>) -> Result<Subscription, StoreError> {
@@ -298,8 +364,37 @@ mod tests {
     use chrono::{TimeDelta, TimeZone, Utc};
 
     use super::testing::subscription;
-    use super::{Subscription, due_for_recheck, retry_stuck, save, stuck};
+    use super::{
+        Subscription, all, due_for_recheck, get, metered, newest, retry_stuck, save, stuck,
+    };
+    use crate::store::StoreError;
     use crate::store::testing::scratch;
+
+    #[test]
+    fn a_row_that_makes_no_sense_does_not_hide_the_others() {
+        let scratch = scratch();
+        let change = scratch.store.write(|db| {
+            for id in ["sub_1", "sub_2", "sub_3"] {
+                save(db, &subscription(id))?;
+            }
+            db.execute_batch(
+                "UPDATE subscriptions SET user_id = 'a b' WHERE subscription_id = 'sub_1';
+                 UPDATE subscriptions SET attempts = -1 WHERE subscription_id = 'sub_2';",
+            )?;
+            let since = subscription("sub_1").started_at;
+            assert_eq!(newest(db, 10)?.len(), 1);
+            let (metered, unreadable) = metered(db, since)?;
+            assert_eq!(unreadable, all(db)?.1);
+            Ok((metered, unreadable, get(db, "sub_1")))
+        });
+        let (metered, unreadable, one) = change.wait().unwrap();
+        assert_eq!(metered.len(), 1);
+        assert_eq!(metered[0].id, "sub_3");
+        let ids: Vec<&str> = unreadable.iter().map(|row| row.id.as_str()).collect();
+        assert_eq!(ids, ["sub_1", "sub_2"]);
+        assert!(unreadable[0].problem.contains("user id"));
+        assert!(matches!(one, Err(StoreError::Nonsense(_))), "{one:?}");
+    }
 
     #[test]
     fn a_subscription_that_was_given_up_is_due_again_when_someone_asks_for_it() {
@@ -314,7 +409,7 @@ mod tests {
             save(db, &given_up)?;
             save(db, &subscription("sub_2"))?;
             let before = due_for_recheck(db, now, 10)?.len();
-            let retried = retry_stuck(db, now)?;
+            let retried = retry_stuck(db, None, now)?;
             Ok((before, stuck(db)?, retried, due_for_recheck(db, now, 10)?))
         });
         let (before, stuck, retried, after) = change.wait().unwrap();

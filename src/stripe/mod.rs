@@ -19,9 +19,6 @@ mod tests;
 mod transport;
 mod wire;
 
-use serde::de::IgnoredAny;
-use stripe_product::product::ListProduct;
-
 pub use checkout::{
     AnchorDay, CheckoutSession, CheckoutStatus, NewCheckout, PaymentStatus, PortalSession,
 };
@@ -34,7 +31,6 @@ pub use setup::{NewProduct, NewWebhookEndpoint, Product, WebhookEndpoint};
 pub use subscriptions::{Subscription, SubscriptionItem, SubscriptionStatus, UsageType};
 
 use crate::config;
-use crate::outbound::CallError;
 use transport::Transport;
 
 /// A Stripe account. Cheap to clone; clones share their connections.
@@ -54,12 +50,5 @@ impl Stripe {
     /// with so that its events look the same.
     pub fn api_version() -> String {
         stripe_shared::version::VERSION.to_string()
-    }
-
-    /// Asks for one product, the least that a key with our permissions may read.
-    pub fn ping(&self) -> Result<(), CallError> {
-        let request = ListProduct::new().limit(1);
-        let _answer: IgnoredAny = self.transport.get("reach the account", &request)?;
-        Ok(())
     }
 }

@@ -133,11 +133,11 @@ fn a_refusal_names_code_parameter_and_request() {
 #[test]
 fn stripes_advice_on_retrying_wins() {
     let refused = Server::start(|_, _| with_header(503, "stripe-should-retry", "false", "{}"));
-    let failure = stripe(&refused).ping().unwrap_err();
+    let failure = stripe(&refused).list_products().unwrap_err();
     assert!(!failure.is_final(), "the outcome stays unknown");
     assert_eq!(refused.seen().len(), 1);
     let advised = Server::start(|_, _| with_header(400, "stripe-should-retry", "true", "{}"));
-    assert!(!stripe(&advised).ping().unwrap_err().is_final());
+    assert!(!stripe(&advised).list_products().unwrap_err().is_final());
     assert_eq!(advised.seen().len(), 3);
 }
 

@@ -26,7 +26,8 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 use crate::secret::Secret;
-use crate::store::{Store, inbox, settings};
+use crate::store::inbox::{self, Source};
+use crate::store::{Store, settings};
 use crate::web::Now;
 use signature::SignatureError;
 use subject::Subject;
@@ -58,6 +59,7 @@ struct Envelope {
     id: String,
     #[serde(rename = "type")]
     event_type: String,
+    api_version: Option<String>,
     data: Option<Data>,
     related_object: Option<Object>,
 }
@@ -153,7 +155,7 @@ async fn receive(
         tracing::warn!(%error, "a webhook request was refused");
         return (StatusCode::BAD_REQUEST, format!("Not accepted: {error}.\n"));
     }
-    let Some(event) = read_event(&body) else {
+    let Some(event) = read_event(&body, Source::Webhook) else {
         tracing::warn!("a signed webhook request holds no event");
         return (
             StatusCode::BAD_REQUEST,
@@ -182,7 +184,8 @@ async fn receive(
     }
 }
 
-fn read_event(body: &[u8]) -> Option<inbox::Event> {
+/// What the inbox keeps of an event; `None` for what is no event.
+fn read_event(body: &[u8], source: Source) -> Option<inbox::Event> {
     let envelope: Envelope = serde_json::from_slice(body).ok()?;
     let object = envelope
         .data
@@ -204,6 +207,10 @@ fn read_event(body: &[u8]) -> Option<inbox::Event> {
         id: envelope.id,
         event_type: envelope.event_type,
         object_id,
+        api_version: envelope
+            .api_version
+            .filter(|version| version.len() <= NAME_LIMIT),
+        source,
         payload: body.to_vec(),
         ignored_because,
     })
@@ -211,23 +218,31 @@ fn read_event(body: &[u8]) -> Option<inbox::Event> {
 
 #[cfg(test)]
 mod tests {
-    use super::read_event;
+    use super::{Source, read_event};
+
+    fn read(body: &[u8]) -> Option<super::inbox::Event> {
+        read_event(body, Source::Webhook)
+    }
 
     #[test]
     fn classic_and_thin_events_are_read_alike() {
         let classic =
             br#"{"id":"evt_1","object":"event","type":"customer.subscription.updated","created":1,
-            "data":{"object":{"id":"sub_1","object":"subscription","items":{}}}}"#;
-        let event = read_event(classic).unwrap();
+            "api_version":"2026-09-30.endive","data":{"object":{"id":"sub_1","object":"subscription","items":{}}}}"#;
+        let event = read(classic).unwrap();
         assert_eq!(
             (event.id.as_str(), event.object_id.as_str()),
             ("evt_1", "sub_1")
         );
         assert_eq!(event.payload, classic);
+        assert_eq!(event.api_version.as_deref(), Some("2026-09-30.endive"));
 
         let thin = br#"{"id":"evt_2","object":"v2.core.event","type":"v1.billing.meter.error_report_triggered",
             "created":"2026-10-01T00:00:00Z","related_object":{"id":"mtr_1","type":"billing.meter","url":"/v1/x"}}"#;
-        assert_eq!(read_event(thin).unwrap().object_id, "mtr_1");
+        let event = read(thin).unwrap();
+        assert_eq!(event.object_id, "mtr_1");
+        assert_eq!(event.api_version, None);
+        assert!(event.ignored_because.unwrap().contains("could not count"));
     }
 
     #[test]
@@ -240,11 +255,7 @@ mod tests {
             br#"{"id":"","type":"x"}"#,
             br#"{"id":1,"type":"x"}"#,
         ] {
-            assert!(
-                read_event(body).is_none(),
-                "{}",
-                String::from_utf8_lossy(body)
-            );
+            assert!(read(body).is_none(), "{}", String::from_utf8_lossy(body));
         }
     }
 }

@@ -1,5 +1,9 @@
 //! What an event is about. Pure.
 
+/// The thin events about meters say that something is wrong, and not what.
+const METER_ERROR: &str = "Stripe could not count a usage report; its dashboard says why. Every \
+    invoice is compared with our own figures before it is final.";
+
 /// The thing at Stripe that an event tells us to look at again. What the event says of it is not
 /// believed: events come late, twice and out of order.
 ///
@@ -23,6 +27,7 @@ impl Subject {
             "customer.subscription" => Self::Subscription(id),
             "checkout.session" => Self::CheckoutSession(id),
             "invoice" => Self::Invoice(id),
+            "v1.billing.meter" => return Self::None(METER_ERROR),
             _ => return Self::None("Nothing here acts on this type of event."),
         };
         if is_id(object_id) {

@@ -274,7 +274,7 @@ impl Worker {
     }
 
     fn look(&self, id: &str, now: DateTime<Utc>) -> Result<Seen, WorkError> {
-        let known = self.store.read(|db| subscriptions::get(db, id))?;
+        let known = self.known(id)?;
         let fetched = match self.stripe.get_subscription(id) {
             Err(error) if error.is_not_found() => {
                 return match known {
@@ -298,6 +298,17 @@ impl Worker {
             self.note_draft(invoice, &record, now)?;
         }
         Ok(Seen::Ours(Box::new(record)))
+    }
+
+    /// Our record. One that cannot be read is made anew from what Stripe says.
+    fn known(&self, id: &str) -> Result<Option<Subscription>, StoreError> {
+        match self.store.read(|db| subscriptions::get(db, id)) {
+            Err(StoreError::Nonsense(problem)) => {
+                tracing::error!(subscription = %id, %problem, "a record is made anew");
+                Ok(None)
+            }
+            other => other,
+        }
     }
 
     /// Writes down that an invoice has to be closed, if it is a draft that has to. The event that

@@ -98,6 +98,8 @@ impl Bench {
             id: id.to_owned(),
             event_type: event_type.to_owned(),
             object_id: object_id.to_owned(),
+            api_version: None,
+            source: inbox::Source::Webhook,
             payload: b"{}".to_vec(),
             ignored_because: None,
         };

@@ -316,15 +316,20 @@ impl Form {
     }
 
     pub(crate) fn submit_once(&self, browser: &Browser) -> Page {
-        let pairs = self
-            .fields
-            .iter()
-            .map(|field| (field.name.as_str(), field.value.as_str()));
+        let pairs = self.pairs();
         if self.is_get {
             let mut url = self.action.clone();
             url.query_pairs_mut().clear().extend_pairs(pairs);
             return browser.get_once(url.as_str());
         }
-        browser.post_once(self.action.as_str(), &pairs.collect::<Vec<_>>())
+        browser.post_once(self.action.as_str(), &pairs)
+    }
+
+    /// What the form sends.
+    pub(crate) fn pairs(&self) -> Vec<(&str, &str)> {
+        let fields = self.fields.iter();
+        fields
+            .map(|field| (field.name.as_str(), field.value.as_str()))
+            .collect()
     }
 }

@@ -13,6 +13,7 @@ mod cli;
 mod delegation;
 mod demo;
 mod faults;
+mod inbox;
 mod keys;
 mod metering;
 mod purchase;

@@ -35,7 +35,7 @@ fn without_the_password_nothing_but_health_is_shown() {
 #[test]
 fn the_status_page_is_not_on_the_public_listener() {
     let app = TestApp::shared();
-    for path in ["/metrics", "/health", "/inbox/retry"] {
+    for path in ["/metrics", "/health", "/inbox/retry", "/inbox/dismiss"] {
         let url = format!("{}{path}", app.portal);
         let page = Browser::new().get_with(&url, &[("authorization", &basic(STATUS_PASSWORD))]);
         assert_eq!(page.status, 404, "{path}");
@@ -45,8 +45,14 @@ fn the_status_page_is_not_on_the_public_listener() {
 #[test]
 fn another_site_s_page_cannot_press_the_button() {
     let app = TestApp::shared();
-    let url = format!("{}/inbox/retry", app.status);
+    for path in ["/inbox/retry", "/inbox/dismiss", "/subscriptions/retry"] {
+        check_that_only_our_own_page_may_post(&app, &format!("{}{path}", app.status));
+    }
+}
+
+fn check_that_only_our_own_page_may_post(app: &TestApp, url: &str) {
     let password = basic(STATUS_PASSWORD);
+    let fields = [("id", "sub_1")];
     for (name, value) in [
         ("origin", "https://evil.example"),
         ("origin", "null"),
@@ -54,18 +60,17 @@ fn another_site_s_page_cannot_press_the_button() {
         ("sec-fetch-site", "same-site"),
     ] {
         let headers = [("authorization", password.as_str()), (name, value)];
-        assert_eq!(
-            Browser::new().post_with(&url, &[], &headers).status,
-            403,
-            "{name}: {value}"
-        );
+        let answer = Browser::new().post_with(url, &fields, &headers);
+        assert_eq!(answer.status, 403, "{url} {name}: {value}");
     }
     let own = [
         ("authorization", password.as_str()),
         ("sec-fetch-site", "same-origin"),
     ];
-    assert_eq!(Browser::new().post_with(&url, &[], &own).status, 303);
-    assert_eq!(Browser::new().post_once(&url, &[]).status, 401);
+    let answer = Browser::new().post_with(url, &fields, &own);
+    assert_eq!(answer.status, 303, "{url}");
+    assert_eq!(Browser::new().post_once(url, &fields).status, 401);
+    app.settle();
 }
 
 #[test]
@@ -131,7 +136,7 @@ fn an_event_that_failed_is_shown_and_tried_again_by_a_click() {
         .state()
         .products
         .insert(product.id.clone(), product);
-    let form = page.form("#retry-failed");
+    let form = page.form("#retry-all");
     let headers = [("authorization", basic(STATUS_PASSWORD))];
     let headers = headers
         .each_ref()

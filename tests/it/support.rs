@@ -187,6 +187,13 @@ impl TestApp {
         set_up.apply(&plan, self.now()).unwrap();
     }
 
+    /// `sync plan`: the changes that it shows.
+    pub(crate) fn plan(&self) -> Vec<String> {
+        let catalogue = Catalogue::parse(CATALOGUE).unwrap();
+        let plan = SetUp::new(&self.config, catalogue).unwrap().plan().unwrap();
+        plan.changes.iter().map(ToString::to_string).collect()
+    }
+
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.sandbox.clock.now()
     }

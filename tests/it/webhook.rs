@@ -31,22 +31,22 @@ fn deliver(app: &TestApp, body: &str, signature: &str) -> Page {
 }
 
 /// Delivers `body` rightly signed.
-fn deliver_signed(app: &TestApp, body: &str) -> Page {
+pub(crate) fn deliver_signed(app: &TestApp, body: &str) -> Page {
     let signature = signature(&app.webhook_secret(), body, app.now().timestamp());
     deliver(app, body, &signature)
 }
 
-fn event(id: &str, event_type: &str, object: &Value) -> String {
+pub(crate) fn event(id: &str, event_type: &str, object: &Value) -> String {
     json!({"id": id, "object": "event", "type": event_type, "data": {"object": object}}).to_string()
 }
 
 /// How many events are in this state.
-fn count(app: &TestApp, state: &str) -> i64 {
+pub(crate) fn count(app: &TestApp, state: &str) -> i64 {
     app.metric(&format!("tollhouse_inbox_events{{state=\"{state}\"}}"))
 }
 
 /// How often APIM was asked to make or change a subscription of ours.
-fn puts(app: &TestApp) -> usize {
+pub(crate) fn puts(app: &TestApp) -> usize {
     app.requests(Side::Azure, "PUT", "/subscriptions/sub_")
         .len()
 }
