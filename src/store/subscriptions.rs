@@ -248,12 +248,11 @@ fn select_all(
 }
 
 fn in_words(error: StoreError) -> String {
-    match error {
-        StoreError::Nonsense(what) => what,
-        other => {
-            std::error::Error::source(&other).map_or_else(|| other.to_string(), ToString::to_string)
-        }
+    if let StoreError::Nonsense(what) = error {
+        return what;
     }
+    let cause = std::error::Error::source(&error);
+    cause.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 fn subscription(row: &Row<'_>) -> Result<Subscription, StoreError> {
