@@ -26,6 +26,8 @@ pub mod usage;
 
 mod writer;
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -92,10 +94,9 @@ impl Store {
     /// and brings its tables up to date.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         create_private(path)?;
+        let _alone = lock_opening(path)?;
         let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        migrations::migrations::runner()
-            .run(&mut connection)
-            .map_err(|error| StoreError::Migrate(Box::new(error)))?;
+        migrate(&mut connection)?;
         let readers = Readers {
             path: path.to_owned(),
             idle: Mutex::default(),
@@ -155,7 +156,6 @@ impl Readers {
 /// another process that closes the database would take itself for the last one and delete the
 /// log under the feet of both (<https://sqlite.org/howtocorrupt.html>, 2.2).
 fn create_private(path: &Path) -> Result<(), StoreError> {
-    use std::os::unix::fs::OpenOptionsExt;
     let failed = |source| StoreError::Create {
         path: path.to_owned(),
         source,
@@ -168,6 +168,33 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(failed(error)),
         Ok(_) | Err(_) => Ok(()),
     }
+}
+
+/// Brings the tables up to date.
+fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    migrations::migrations::runner()
+        .run(connection)
+        .map(drop)
+        .map_err(|error| StoreError::Migrate(Box::new(error)))
+}
+
+/// Keeps other processes from opening the store until the answer is dropped. Two that made the
+/// same migration at once, such as `sync apply` beside a `serve` that was just started, would
+/// fail over each other's tables.
+///
+/// The lock is on a file of its own: see [`create_private`].
+fn lock_opening(path: &Path) -> Result<File, StoreError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push("-lock");
+    let failed = |source| StoreError::Create {
+        path: beside.clone().into(),
+        source,
+    };
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true).mode(0o600);
+    let file = options.open(&beside).map_err(failed)?;
+    file.lock().map_err(failed)?;
+    Ok(file)
 }
 
 fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, StoreError> {
@@ -230,5 +257,30 @@ pub(crate) mod testing {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&path(&folder)).unwrap();
         Scratch { store, folder }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::{Store, settings};
+
+    #[test]
+    fn processes_that_start_together_on_a_new_store_all_open_it() {
+        for _ in 0..10 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("tollhouse.db");
+            let opened = thread::scope(|scope| {
+                let openers = [(); 8].map(|()| scope.spawn(|| Store::open(&path)));
+                openers.map(|opener| opener.join().unwrap().unwrap())
+            });
+            for store in &opened {
+                store
+                    .write(|db| settings::set(db, "a", "1"))
+                    .wait()
+                    .unwrap();
+            }
+        }
     }
 }
