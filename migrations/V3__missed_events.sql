@@ -40,10 +40,12 @@ DROP TABLE old_inbox;
 -- How far Stripe's list of events is in the inbox, in one row.
 CREATE TABLE event_watermark (
     only_row        INTEGER PRIMARY KEY CHECK (only_row = 1),
-    complete_until  INTEGER NOT NULL,          -- every event made before this is in the inbox
+    complete_until  INTEGER,                   -- every event made before this is in the inbox
     read_started_at INTEGER,                   -- a reading under way: when it began,
-    read_after      TEXT                       -- and the event after which it goes on
+    read_after      TEXT,                      -- and the event after which it goes on
+    problem         TEXT                       -- why the last reading failed
 ) STRICT;
+INSERT INTO event_watermark (only_row) VALUES (1);
 
 -- Subscriptions that this store came to know long after they began: something may have been
 -- reported for them of which it knows nothing.

@@ -71,6 +71,8 @@ pub struct Stripe {
     pub timeout: Duration,
     /// How often a call whose outcome is unknown is tried.
     pub attempts: u32,
+    /// Minutes between two looks for events that did not arrive.
+    pub gap_fill_minutes: u32,
 }
 
 /// Azure API Management and the service principal that speaks to it.
@@ -252,12 +254,14 @@ fn read_stripe(values: &mut Values) -> Option<Stripe> {
     let webhook_secrets = values.secrets("stripe.webhook_secrets", values::webhook_secret);
     let timeout = values.one("stripe.timeout_seconds", values::seconds(1..=300));
     let attempts = values.one("stripe.attempts", values::number(1..=10));
+    let gap_fill_minutes = values.one("stripe.gap_fill_minutes", values::number(5..=1_440));
     Some(Stripe {
         api_base: api_base?,
         secret_key: secret_key?,
         webhook_secrets,
         timeout: timeout?,
         attempts: attempts?,
+        gap_fill_minutes: gap_fill_minutes?,
     })
 }
 

@@ -39,6 +39,10 @@
 //! 6. The page at `/checkout/{id}` has been waiting for that record, and shows the key
 //!    ([`apim::Apim::keys`]).
 //!
+//! Events that never arrive are read from Stripe's list ([`webhook::gap`]), up to a mark that moves only
+//! when everything before it is kept ([`store::watermark`]). Where the list does not reach, or the store
+//! is lost, [`webhook::resync`] compares whole lists and hands what differs to the same worker.
+//!
 //! # The way of a day's usage
 //!
 //! 1. [`metering::schedule`] nudges each minute; the last complete run in [`store::jobs`] decides
@@ -79,6 +83,9 @@
 //! - **A day belongs to exactly one period,** the one in which it starts: [`metering::window::days`].
 //! - **No invoice is finalized by us that differs from our own arithmetic.** [`metering::close`] holds
 //!   it and says why. A draft is never left behind either: Stripe finalizes it at the backstop.
+//! - **A report is later than all before it,** also than those of a store that is lost:
+//!   [`metering`] asks the meter what it shows before the first report of a subscription that was
+//!   found late ([`store::subscriptions::found_late`]).
 //! - **"No usage" is not "no answer".** A day counts as read only when all of it was
 //!   ([`store::usage::mark_collected`]); a day that shrinks keeps its larger reading.
 //! - **Amounts are integers of minor units, rates are exact decimals.** [`catalogue::money`]; floats

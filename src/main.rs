@@ -57,6 +57,16 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Compare Stripe, API Management and the store, and put right what differs.
+    ///
+    /// Needed when events are missing that Stripe lists no more (30 days), and to get back a store
+    /// that was lost: `serve` does it by itself then. A line with `+` was put right; one with `!`
+    /// was not, and makes the exit code 1. May run beside `serve`, and again at any time.
+    Resync {
+        /// Only say what differs, a line each, and exit with 1 if something does.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Ask the running program whether it works: exits with 0 when it does, with 1 otherwise.
     Healthcheck,
 }
@@ -70,6 +80,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => commands::demo::run(&options),
         Command::Sync(action) => commands::sync::run(config, action),
         Command::ReportUsage { dry_run } => commands::report_usage::run(config, dry_run),
+        Command::Resync { dry_run } => commands::resync::run(config, dry_run),
         Command::Healthcheck => commands::healthcheck::run(config),
     };
     commands::end(result)

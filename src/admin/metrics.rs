@@ -42,6 +42,14 @@ pub(super) fn text(status: &Status) -> String {
         &plain(oldest),
     );
 
+    if let Some(until) = status.watermark.complete_until {
+        line(
+            "tollhouse_events_complete_age_seconds",
+            "Time since all events of Stripe are known to have arrived.",
+            &plain((status.now - until).num_seconds()),
+        );
+    }
+
     let access: Vec<_> = status
         .access
         .iter()

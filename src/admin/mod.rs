@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::apim::Apim;
 use crate::secret::Secret;
-use crate::store::{Store, StoreError, inbox, invoices, jobs, settings, subscriptions};
+use crate::store::{Store, StoreError, inbox, invoices, jobs, settings, subscriptions, watermark};
 use crate::stripe::Stripe;
 use crate::web::extract::Form;
 use crate::web::{Blocking, Failure, Now, headers, page};
@@ -50,6 +50,9 @@ struct Status {
     failed: Vec<inbox::Entry>,
     /// The API version in which Stripe delivers events, where any came.
     delivered_version: Option<String>,
+    /// How far Stripe's list of events is in the inbox.
+    watermark: watermark::Watermark,
+    resync: Option<jobs::Run>,
     usage_job: Option<jobs::Run>,
     access: Vec<(String, u64)>,
     /// Subscriptions whose access could not be put in place.
@@ -101,6 +104,8 @@ fn read_status(
             events: inbox::newest(db, ROWS)?,
             failed: inbox::failed(db, ROWS)?,
             delivered_version: inbox::newest_api_version(db)?,
+            watermark: watermark::get(db)?,
+            resync: jobs::last(db, jobs::RESYNC)?,
             usage_job: jobs::last(db, jobs::USAGE)?,
             access: subscriptions::counts(db)?,
             stuck: subscriptions::stuck(db)?,

@@ -70,6 +70,7 @@ fn content(status: &Status) -> Markup {
         tiles::side_tile("API Management", health, |health| &health.apim),
         tiles::endpoint_tile(health, status.delivered_version.as_deref()),
         tiles::inbox_tile(&status.inbox, status.now),
+        tiles::gap_tile(&status.watermark, status.resync.as_ref(), status.now),
         tiles::usage_tile(status.usage_job.as_ref(), status.now),
         tiles::drafts_tile(&status.drafts),
         tiles::subscriptions_tile(&status.access, status.stuck, status.unreadable.len()),

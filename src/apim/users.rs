@@ -17,6 +17,10 @@ use crate::secret::Secret;
 /// The built-in administrator. A token for it opens the administration of the portal.
 const ADMINISTRATOR: &str = "1";
 
+/// The note on the users that this program makes: it tells them from those that sign in to the
+/// developer portal without us.
+pub const OUR_NOTE: &str = "Registered with Tollhouse";
+
 /// A user to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewUser {
@@ -54,6 +58,11 @@ impl Apim {
     pub fn get_user(&self, id: &UserId) -> Result<Option<User>, CallError> {
         let operation = format!("read the user `{id}`");
         self.arm.find(&Call::new(operation, Method::GET, &path(id)))
+    }
+
+    pub fn list_users(&self) -> Result<Vec<User>, CallError> {
+        self.arm
+            .all(&Call::new("list the users", Method::GET, "/users"))
     }
 
     /// The user with this e-mail address. Whether Azure minds its case is not documented: compare

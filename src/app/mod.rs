@@ -30,7 +30,8 @@ use crate::portal::{self, Portal};
 use crate::store::{Store, StoreError, housekeeping};
 use crate::stripe::Stripe;
 use crate::web::{self, Blocking, Now, headers};
-use crate::webhook::{self, Webhook, worker};
+use crate::webhook::gap::GapFill;
+use crate::webhook::{self, Webhook, resync, worker};
 
 /// Blocking calls of the pages that run at once; further ones wait a few seconds for a place.
 const BLOCKING_PLACES: usize = 32;
@@ -72,6 +73,7 @@ pub struct App {
     public: Router,
     status: Router,
     worker: worker::Worker,
+    gap: GapFill,
     metering: Metering,
     events: Turn,
     usage: Turn,
@@ -132,6 +134,10 @@ impl App {
             public: with_frame(public, &clock),
             status: with_frame(admin::routes(admin), &clock),
             clock,
+            gap: GapFill::new(
+                worker.clone(),
+                TimeDelta::minutes(config.stripe.gap_fill_minutes.into()),
+            ),
             worker,
             metering,
             events,
@@ -189,14 +195,30 @@ impl App {
         self.metering.rehearse_daily((self.clock)())
     }
 
+    /// Compares Stripe, APIM and the store, and puts right what differs. Blocks.
+    pub fn resync(&self) -> Result<resync::Report, worker::WorkError> {
+        self.worker.resync((self.clock)())
+    }
+
+    /// Says what differs between Stripe, APIM and the store, and changes nothing. Blocks.
+    pub fn rehearse_resync(&self) -> Result<resync::Report, worker::WorkError> {
+        self.worker.rehearse_resync((self.clock)())
+    }
+
     async fn work_on_events(&self) {
         let _turn = self.events.running.lock().await;
-        let (worker, clock) = (self.worker.clone(), Arc::clone(&self.clock));
+        let (worker, gap, clock) = (
+            self.worker.clone(),
+            self.gap.clone(),
+            Arc::clone(&self.clock),
+        );
         let work = tokio::task::spawn_blocking(move || {
             for _ in 0..ROUNDS {
-                match worker.drain(clock()) {
-                    Ok(0) => return,
-                    Ok(_) => {}
+                let more = gap.run_due(clock());
+                let done = worker.drain(clock());
+                match more.and_then(|more| Ok(more || done? > 0)) {
+                    Ok(false) => return,
+                    Ok(true) => {}
                     Err(error) => {
                         tracing::error!(
                             error = &error as &dyn std::error::Error,

@@ -3,6 +3,7 @@
 pub(crate) mod demo;
 pub(crate) mod healthcheck;
 pub(crate) mod report_usage;
+pub(crate) mod resync;
 pub(crate) mod serve;
 pub(crate) mod sync;
 

@@ -99,6 +99,11 @@ pub(super) const KEYS: &[Key] = &[
         "attempts for a call to Stripe whose outcome is unknown",
     ),
     plain(
+        "stripe.gap_fill_minutes",
+        Default("60"),
+        "minutes between two looks for events that did not arrive",
+    ),
+    plain(
         "apim.arm_url",
         Default("https://management.azure.com"),
         "the address of Azure Resource Manager",

@@ -43,6 +43,7 @@ impl Config {
         page.secrets("webhook_secrets", &stripe.webhook_secrets);
         page.plain("timeout_seconds", stripe.timeout.as_secs());
         page.plain("attempts", stripe.attempts);
+        page.plain("gap_fill_minutes", stripe.gap_fill_minutes);
     }
 
     fn print_apim(&self, page: &mut Page) {

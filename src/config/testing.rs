@@ -13,6 +13,7 @@ pub(crate) fn stripe(url: &str) -> Stripe {
         webhook_secrets: Vec::new(),
         timeout: Duration::from_secs(5),
         attempts: 1,
+        gap_fill_minutes: 60,
     }
 }
 

@@ -241,8 +241,8 @@ impl Metering {
         let metered = self.stripe.meter_event_summary(
             &meter.id,
             customer,
-            whole_minute(start),
-            whole_minute(end),
+            window::whole_minute(start),
+            window::whole_minute(end),
         )?;
         let draft = self.stripe.get_invoice(&invoice.id)?;
         let shown = Shown {
@@ -329,9 +329,4 @@ fn is_due(invoice: &Invoice, now: DateTime<Utc>) -> bool {
         State::Settling => now >= invoice.settles_at,
         State::Held => now >= invoice.updated_at + PAUSE,
     }
-}
-
-/// Stripe's summaries begin and end on whole minutes; a first period begins at any second.
-fn whole_minute(time: DateTime<Utc>) -> DateTime<Utc> {
-    time - TimeDelta::seconds(time.timestamp().rem_euclid(60))
 }

@@ -5,6 +5,7 @@
 //! - [`collect`] reads the calls of the last days from APIM into the store;
 //! - [`report`] tells Stripe the period's total so far, as an absolute number: a later report
 //!   repairs all earlier ones, and a repeated one bills nothing twice;
+//!   ([`recall`] asks Stripe what was reported where the store does not know);
 //! - [`close`] holds a period's draft invoice until its usage has settled, reports the final
 //!   total, compares Stripe's figures with ours, and finalizes.
 //!
@@ -14,6 +15,7 @@
 pub mod close;
 mod collect;
 mod compare;
+mod recall;
 mod report;
 pub mod schedule;
 pub mod window;

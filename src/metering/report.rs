@@ -1,12 +1,14 @@
 //! Tells Stripe each metered period's total so far.
 
-use chrono::{DateTime, Utc};
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, NaiveDate, Utc};
 
 use super::{Metering, MeteringError, Outages, billable, stamp, window};
 use crate::outbound::CallError;
 use crate::store::subscriptions::{Meter, Period, Subscription};
 use crate::store::usage::{Push, PushState};
-use crate::store::{subscriptions, usage};
+use crate::store::{StoreError, subscriptions, usage};
 use crate::stripe::MeterEvent;
 
 /// What a run of reports did.
@@ -101,6 +103,7 @@ impl Metering {
         period: Period,
         now: DateTime<Utc>,
     ) -> Result<bool, MeteringError> {
+        self.recall(subscription, period, now)?;
         let mut pushed = false;
         loop {
             match self.plan_report(subscription, period, now)? {
@@ -136,6 +139,9 @@ impl Metering {
         let change = self.store.write(move |db| {
             let calls = billable(usage::total(db, &id, &days)?, &classes);
             let last = usage::last_push(db, &id, period.start)?;
+            if last.as_ref().is_some_and(|last| last.calls > calls) && !is_read(db, &days, now)? {
+                return Ok(Step::UpToDate);
+            }
             let step = next_step(&id, &meter, &customer, period, calls, last, now);
             if let Step::New(push) = &step {
                 usage::plan_push(db, push, now)?;
@@ -172,6 +178,20 @@ impl Metering {
         change.wait()?;
         Ok(result.map(drop)?)
     }
+}
+
+/// Whether every day up to yesterday was read. A total that is lower than the one before is believed
+/// only then: calls that happened do not un-happen, but a store can be lost.
+fn is_read(
+    db: &rusqlite::Connection,
+    days: &RangeInclusive<NaiveDate>,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let read = usage::collected_since(db, *days.start())?;
+    let today = now.date_naive();
+    let passed = days.start().iter_days();
+    let mut passed = passed.take_while(|day| day <= days.end() && *day < today);
+    Ok(passed.all(|day| read.contains_key(&day)))
 }
 
 /// Decides what Stripe has to be told, given the last report. Pure.

@@ -83,6 +83,11 @@ pub fn report_time(
     (candidate < period.end).then_some(candidate)
 }
 
+/// Stripe's summaries begin and end on whole minutes; a first period begins at any second.
+pub fn whole_minute(time: DateTime<Utc>) -> DateTime<Utc> {
+    time - TimeDelta::seconds(time.timestamp().rem_euclid(60))
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, NaiveDate, TimeDelta, Utc};

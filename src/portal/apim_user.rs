@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Portal;
 use super::trouble::apim_failed;
-use crate::apim::NewUser;
+use crate::apim::{self, NewUser};
 use crate::outbound::CallError;
 use crate::secret::Secret;
 use crate::store::accounts::{self, Account};
@@ -90,6 +90,6 @@ fn new_user(account: &Account) -> NewUser {
         email: account.email.clone(),
         first_name: account.first_name.clone(),
         last_name: account.last_name.clone(),
-        note: "Registered with Tollhouse".to_owned(),
+        note: apim::OUR_NOTE.to_owned(),
     }
 }

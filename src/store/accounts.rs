@@ -21,6 +21,10 @@ pub struct Account {
     pub apim_created_at: Option<DateTime<Utc>>,
 }
 
+/// What stands in the place of a hash where no password opens the account: nobody has chosen one
+/// here, or it is lost. Its owner gets in by way of the e-mail address.
+pub const NO_PASSWORD: &str = "!";
+
 const COLUMNS: &str =
     "user_id, email, password_hash, first_name, last_name, created_at, apim_created_at";
 

@@ -120,15 +120,32 @@ pub fn use_customer(
     customer_id: &str,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let mut statement = db.prepare_cached(
-        "INSERT INTO customers (customer_id, user_id, created_at) VALUES (?1, ?2, ?3)
-         ON CONFLICT (customer_id) DO NOTHING",
-    )?;
-    statement.execute((customer_id, checkout.user_id.as_str(), seconds(now)))?;
+    add_customer(db, customer_id, &checkout.user_id, now)?;
     let mut statement =
         db.prepare_cached("UPDATE checkouts SET customer_id = ?2 WHERE checkout_id = ?1")?;
     statement.execute((&checkout.id, customer_id))?;
     Ok(())
+}
+
+/// Notes a Stripe customer of an account; one that is known stays as it is.
+pub fn add_customer(
+    db: &Connection,
+    customer_id: &str,
+    user_id: &UserId,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached(
+        "INSERT INTO customers (customer_id, user_id, created_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (customer_id) DO NOTHING",
+    )?;
+    statement.execute((customer_id, user_id.as_str(), seconds(now)))?;
+    Ok(())
+}
+
+/// Whether a Stripe customer is known to be an account's.
+pub fn is_customer(db: &Connection, customer_id: &str) -> Result<bool, StoreError> {
+    let mut statement = db.prepare_cached("SELECT 1 FROM customers WHERE customer_id = ?1")?;
+    Ok(statement.exists([customer_id])?)
 }
 
 /// Notes the Checkout session that Stripe made of a planned purchase.

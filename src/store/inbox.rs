@@ -37,6 +37,12 @@ impl Source {
             Self::List => "list",
         }
     }
+
+    fn parse(word: &str) -> Result<Self, StoreError> {
+        let mut known = [Self::Webhook, Self::List].into_iter();
+        let found = known.find(|source| source.word() == word);
+        found.ok_or_else(|| StoreError::Nonsense(format!("the event source {word}")))
+    }
 }
 
 /// An event that waits to be applied.
@@ -68,6 +74,7 @@ pub struct Entry {
     pub event_id: String,
     pub event_type: String,
     pub object_id: String,
+    pub source: Source,
     pub received_at: DateTime<Utc>,
     pub state: State,
     pub attempts: u32,
@@ -308,8 +315,8 @@ pub fn failed(db: &Connection, limit: u32) -> Result<Vec<Entry>, StoreError> {
 
 fn entries(db: &Connection, condition: &str, limit: u32) -> Result<Vec<Entry>, StoreError> {
     let sql = format!(
-        "SELECT sequence, event_id, event_type, object_id, received_at, state, attempts, outcome,
-                dismissed_by, settled_at
+        "SELECT sequence, event_id, event_type, object_id, source, received_at, state, attempts,
+                outcome, dismissed_by, settled_at
          FROM inbox WHERE {condition} ORDER BY sequence DESC LIMIT ?1"
     );
     let mut statement = db.prepare_cached(&sql)?;
@@ -323,6 +330,7 @@ fn entries(db: &Connection, condition: &str, limit: u32) -> Result<Vec<Entry>, S
 
 fn entry(row: &Row<'_>) -> Result<Entry, StoreError> {
     let state: String = row.get("state")?;
+    let source: String = row.get("source")?;
     let by: Option<String> = row.get("dismissed_by")?;
     let settled_at: Option<i64> = row.get("settled_at")?;
     let dismissed = by
@@ -333,6 +341,7 @@ fn entry(row: &Row<'_>) -> Result<Entry, StoreError> {
         event_id: row.get("event_id")?,
         event_type: row.get("event_type")?,
         object_id: row.get("object_id")?,
+        source: Source::parse(&source)?,
         received_at: time(row.get("received_at")?)?,
         state: State::parse(&state)?,
         attempts: row.get("attempts")?,

@@ -8,6 +8,9 @@ use super::{StoreError, seconds, time};
 /// The daily usage job's name.
 pub const USAGE: &str = "usage";
 
+/// The comparison of Stripe, APIM and the store.
+pub const RESYNC: &str = "resync";
+
 /// One run of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {

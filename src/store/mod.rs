@@ -23,6 +23,7 @@ pub mod sessions;
 pub mod settings;
 pub mod subscriptions;
 pub mod usage;
+pub mod watermark;
 
 mod writer;
 

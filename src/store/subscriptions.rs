@@ -1,9 +1,9 @@
 //! Subscriptions as last seen at Stripe, and the access that follows.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
-use super::{StoreError, seconds, time};
+use super::{StoreError, seconds, time, usage};
 use crate::ids::{ProductId, SubscriptionName, UserId};
 use crate::lifecycle::Access;
 
@@ -65,8 +65,19 @@ const COLUMNS: &str = "subscription_id, user_id, product_id, name, checkout_id, 
     ended_at, past_due_since, wanted_state, reason, applied_state, recheck_at, attempts, problem, \
     updated_at";
 
+/// A subscription that is this much older than our first record of it was found late: usage of it
+/// may have been read as nobody's, and reported by whoever knew of it.
+const LATE: TimeDelta = TimeDelta::hours(1);
+
 /// Keeps the subscription, in place of what was kept under its id.
+///
+/// One that is found late is noted as such ([`found_late`]), and the days of its period have to be
+/// read again.
 pub fn save(db: &Connection, subscription: &Subscription) -> Result<(), StoreError> {
+    let is_late = subscription.updated_at - subscription.started_at > LATE;
+    if is_late && !exists(db, &subscription.id)? {
+        note_late_find(db, subscription)?;
+    }
     let values = "(:id, :user, :product, :name, :checkout, :customer, :status, :event_name, :meter, \
         :started, :period_start, :period_end, :cancel, :ended, :past_due, :wanted, :reason, \
         :applied, :recheck, :attempts, :problem, :updated)";
@@ -99,12 +110,37 @@ pub fn save(db: &Connection, subscription: &Subscription) -> Result<(), StoreErr
     Ok(())
 }
 
+fn exists(db: &Connection, id: &str) -> Result<bool, StoreError> {
+    let mut statement =
+        db.prepare_cached("SELECT 1 FROM subscriptions WHERE subscription_id = ?1")?;
+    Ok(statement.exists([id])?)
+}
+
+fn note_late_find(db: &Connection, subscription: &Subscription) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached(
+        "INSERT OR REPLACE INTO found_late (subscription_id, found_at) VALUES (?1, ?2)",
+    )?;
+    statement.execute((&subscription.id, seconds(subscription.updated_at)))?;
+    let since = subscription
+        .period
+        .map_or(subscription.started_at, |period| period.start);
+    usage::forget_collected(db, since.date_naive())
+}
+
+/// When a subscription was found that had begun long before.
+pub fn found_late(db: &Connection, id: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let mut statement =
+        db.prepare_cached("SELECT found_at FROM found_late WHERE subscription_id = ?1")?;
+    let found_at: Option<i64> = statement.query_row([id], |row| row.get(0)).optional()?;
+    found_at.map(time).transpose()
+}
+
 /// The subscription of this id.
 ///
 /// # Errors
 /// [`StoreError::Nonsense`] where its row cannot be read.
 pub fn get(db: &Connection, id: &str) -> Result<Option<Subscription>, StoreError> {
-    let (mut found, unreadable) = select_all(db, "subscription_id = ?1", id)?;
+    let (mut found, unreadable) = one(db, id)?;
     match unreadable.into_iter().next() {
         Some(row) => Err(StoreError::Nonsense(row.problem)),
         None => Ok(found.pop()),
@@ -185,6 +221,11 @@ pub fn in_trouble(db: &Connection, limit: u32) -> Result<Vec<Subscription>, Stor
 /// All whose rows can be read, by id, and those whose rows cannot.
 pub fn all(db: &Connection) -> Result<(Vec<Subscription>, Vec<Unreadable>), StoreError> {
     select_all(db, "?1 ORDER BY subscription_id", true)
+}
+
+/// The one of this id, in the shape of [`all`].
+pub fn one(db: &Connection, id: &str) -> Result<(Vec<Subscription>, Vec<Unreadable>), StoreError> {
+    select_all(db, "subscription_id = ?1", id)
 }
 
 /// How many there are by the access that is wanted: the word and the number.

@@ -98,6 +98,13 @@ pub fn mark_collected(
     Ok(())
 }
 
+/// That the days from `first` on have to be read again.
+pub fn forget_collected(db: &Connection, first: NaiveDate) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached("DELETE FROM collected_days WHERE day >= ?1")?;
+    statement.execute([first.to_string()])?;
+    Ok(())
+}
+
 /// When `day` was last read completely.
 pub fn collected_at(db: &Connection, day: NaiveDate) -> Result<Option<DateTime<Utc>>, StoreError> {
     let mut statement = db.prepare_cached("SELECT read_at FROM collected_days WHERE day = ?1")?;

@@ -13,11 +13,12 @@ use stripe_checkout::checkout_session::{
     CreateCheckoutSessionSubscriptionDataBillingMode,
     CreateCheckoutSessionSubscriptionDataBillingModeType,
     CreateCheckoutSessionSubscriptionDataProrationBehavior, ExpireCheckoutSession,
-    RetrieveCheckoutSession,
+    ListCheckoutSession, RetrieveCheckoutSession,
 };
-use stripe_shared::CheckoutSessionMode;
+use stripe_shared::{CheckoutSessionMode, CheckoutSessionStatus};
 
 use super::Stripe;
+use super::page::{Listed, PAGE_SIZE};
 use super::setup::pairs;
 use super::wire::{Link, Moment, words};
 use crate::outbound::CallError;
@@ -130,7 +131,27 @@ pub struct PortalSession {
     pub url: String,
 }
 
+impl Listed for CheckoutSession {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 impl Stripe {
+    /// The sessions of the account that can still be paid.
+    pub fn list_open_checkout_sessions(&self) -> Result<Vec<CheckoutSession>, CallError> {
+        const OPERATION: &str = "list the open Checkout sessions";
+        self.transport.all(OPERATION, |after| {
+            let mut request = ListCheckoutSession::new()
+                .status(CheckoutSessionStatus::Open)
+                .limit(PAGE_SIZE);
+            if let Some(after) = after {
+                request = request.starting_after(after);
+            }
+            self.transport.get(OPERATION, &request)
+        })
+    }
+
     pub fn create_checkout_session(
         &self,
         new: &NewCheckout,

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use stripe_core::customer::{CreateCustomer, RetrieveCustomer};
+use stripe_core::customer::{CreateCustomer, ListCustomer, RetrieveCustomer};
 
 use super::Stripe;
+use super::page::{Listed, PAGE_SIZE};
 use super::setup::pairs;
 use crate::outbound::CallError;
 
@@ -30,7 +31,25 @@ pub struct Customer {
     pub deleted: bool,
 }
 
+impl Listed for Customer {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 impl Stripe {
+    /// All customers of the account that were not deleted.
+    pub fn list_customers(&self) -> Result<Vec<Customer>, CallError> {
+        const OPERATION: &str = "list the customers";
+        self.transport.all(OPERATION, |after| {
+            let mut request = ListCustomer::new().limit(PAGE_SIZE);
+            if let Some(after) = after {
+                request = request.starting_after(after);
+            }
+            self.transport.get(OPERATION, &request)
+        })
+    }
+
     pub fn create_customer(&self, new: &NewCustomer, key: &str) -> Result<Customer, CallError> {
         let mut request = CreateCustomer::new()
             .email(new.email.as_str())

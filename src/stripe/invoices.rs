@@ -164,6 +164,12 @@ impl Stripe {
         self.list_invoices(&operation, &request)
     }
 
+    /// All drafts of the account.
+    pub fn list_draft_invoices(&self) -> Result<Vec<Invoice>, CallError> {
+        let request = ListInvoice::new().status(stripe_shared::InvoiceStatus::Draft);
+        self.list_invoices("list the draft invoices", &request)
+    }
+
     fn list_invoices(
         &self,
         operation: &str,

@@ -23,7 +23,7 @@ pub use checkout::{
     AnchorDay, CheckoutSession, CheckoutStatus, NewCheckout, PaymentStatus, PortalSession,
 };
 pub use customers::{Customer, NewCustomer};
-pub use events::{Event, HANDLED_EVENTS};
+pub use events::{Event, EventPage, HANDLED_EVENTS};
 pub use invoices::{BillingReason, Invoice, InvoiceLine, InvoiceStatus};
 pub use meters::{Delivered, Meter, MeterEvent};
 pub use prices::{NewPrice, Price};

@@ -28,6 +28,7 @@ fn stripe(server: &Server) -> Stripe {
         webhook_secrets: Vec::new(),
         timeout: Duration::from_secs(5),
         attempts: 3,
+        gap_fill_minutes: 60,
     };
     Stripe {
         transport: Transport::with_patience(&settings, hasty(3)),
@@ -387,21 +388,22 @@ fn an_invoice_is_read_with_all_its_lines() {
 }
 
 #[test]
-fn events_come_oldest_first_with_their_whole_body() {
+fn events_come_page_by_page_with_their_whole_body() {
     let event = |id: &str, created: i64| {
         json!({"id": id, "type": "invoice.paid", "created": created,
             "data": {"object": {"id": "in_1"}}})
     };
-    let server = answering(json!({"data": [event("evt_2", 2), event("evt_1", 1)]}));
-    let types = ["invoice.paid".to_owned()];
-    let events = stripe(&server).list_events(at(1), &types).unwrap();
-    let ids: Vec<&str> = events.iter().map(|event| event.id.as_str()).collect();
-    assert_eq!(ids, ["evt_1", "evt_2"]);
-    assert_eq!(events[0].object_id.as_deref(), Some("in_1"));
-    assert_eq!(events[0].body, event("evt_1", 1).to_string());
+    let list = [event("evt_2", 2), event("evt_1", 1)];
+    let server = answering(json!({"data": list, "has_more": true}));
+    let page = stripe(&server).event_page(at(1), Some("evt_3")).unwrap();
+    let ids: Vec<&str> = page.events.iter().map(|event| event.id.as_str()).collect();
+    assert_eq!(ids, ["evt_2", "evt_1"]);
+    assert!(page.has_more);
+    assert_eq!(page.events[1].body, event("evt_1", 1).to_string());
     let asked = query(&server.seen()[0]);
     assert_eq!(asked["created[gte]"], "1");
-    assert_eq!(asked["types[0]"], "invoice.paid");
+    assert_eq!(asked["starting_after"], "evt_3");
+    assert_eq!(asked["types[0]"], "checkout.session.completed");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::store::subscriptions::Subscription;
 
 /// What has to be done in APIM, given what is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     Nothing,
     Create,
     Change(SubscriptionState),
@@ -15,7 +15,7 @@ enum Step {
 
 /// Decides the step. Nothing is created only to be taken away again: where APIM has no
 /// subscription and none is to be active, there is nothing to do.
-fn step(wanted: Access, actual: Option<SubscriptionState>) -> Step {
+pub(super) fn step(wanted: Access, actual: Option<SubscriptionState>) -> Step {
     let target = match wanted {
         Access::Active => SubscriptionState::Active,
         // Nothing was ever granted by us; if APIM has one all the same, it must not work.

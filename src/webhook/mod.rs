@@ -7,7 +7,9 @@
 mod access;
 mod backoff;
 mod draft;
+pub mod gap;
 mod observe;
+pub mod resync;
 pub mod signature;
 mod subject;
 pub mod worker;

@@ -12,14 +12,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 
 use super::observe::{Ownership, observe};
+use super::resync::as_found;
 use super::subject::Subject;
 use super::{access, backoff, draft};
-use crate::apim::Apim;
+use crate::apim::{Apim, SubscriptionState};
+use crate::lifecycle::Status;
 use crate::outbound::CallError;
 use crate::store::inbox::{Ending, Waiting};
 use crate::store::subscriptions::Subscription;
 use crate::store::{Store, StoreError, checkouts, inbox, invoices, subscriptions};
-use crate::stripe::{CheckoutStatus, Stripe};
+use crate::stripe::{self, CheckoutStatus, Stripe};
 
 /// How many events, and how many subscriptions, one round looks at; the next takes what is left.
 const BATCH: u32 = 500;
@@ -82,7 +84,7 @@ impl WorkError {
     }
 
     /// For the status page and the inbox: the cause, in the words of whoever gave it.
-    fn in_words(&self) -> String {
+    pub fn in_words(&self) -> String {
         match self {
             Self::Call(error) => error.to_string(),
             Self::Store(error) => error.to_string(),
@@ -101,13 +103,13 @@ enum Seen {
 
 /// How a round goes.
 #[derive(Default)]
-struct Round {
+pub(super) struct Round {
     done: usize,
     outages_in_a_row: u32,
 }
 
 impl Round {
-    fn note<T>(&mut self, result: &Result<T, WorkError>) {
+    pub(super) fn note<T>(&mut self, result: &Result<T, WorkError>) {
         match result {
             Ok(_) => self.done += 1,
             Err(error) if error.is_refusal() => {}
@@ -119,13 +121,13 @@ impl Round {
         self.outages_in_a_row = 0;
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.outages_in_a_row >= OUTAGES_IN_A_ROW
     }
 }
 
 /// What came of a piece of work.
-struct Outcome {
+pub(super) struct Outcome {
     ending: Ending,
     text: String,
 }
@@ -230,7 +232,11 @@ impl Worker {
     ///
     /// Stripe finalizes a draft after an hour, so nothing here waits for Azure: the draft is
     /// written down together with the access that is due, which is put in place on its own.
-    fn invoice(&self, invoice_id: &str, now: DateTime<Utc>) -> Result<Outcome, WorkError> {
+    pub(super) fn invoice(
+        &self,
+        invoice_id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Outcome, WorkError> {
         let invoice = match self.stripe.get_invoice(invoice_id) {
             Err(error) if error.is_not_found() => {
                 return Ok(Outcome::ignored("Stripe does not know the invoice."));
@@ -262,7 +268,7 @@ impl Worker {
     }
 
     /// Looks at a subscription as it is now, decides, and puts the access in place.
-    fn refresh(&self, id: &str, now: DateTime<Utc>) -> Result<Outcome, WorkError> {
+    pub(super) fn refresh(&self, id: &str, now: DateTime<Utc>) -> Result<Outcome, WorkError> {
         match self.look(id, now)? {
             Seen::Foreign(why) => Ok(Outcome::ignored(why)),
             Seen::Ours(record) => {
@@ -291,13 +297,30 @@ impl Worker {
             return Ok(Seen::Foreign("The subscription was not made by Tollhouse."));
         };
         let grace = self.rules.past_due_grace;
-        let record = observe(&fetched, owner, known.as_ref(), grace, now);
+        let mut record = observe(&fetched, owner.clone(), known.as_ref(), grace, now);
+        if known.is_none()
+            && let Some(placed) = self.placed(&fetched)
+        {
+            let found = as_found(record, &placed);
+            record = observe(&fetched, owner, Some(&found), grace, now);
+        }
         if let Some(invoice) = &fetched.latest_invoice
             && known.is_some_and(|known| draft::may_have_appeared(&known, &record))
         {
             self.note_draft(invoice, &record, now)?;
         }
         Ok(Seen::Ours(Box::new(record)))
+    }
+
+    /// What APIM has of a subscription that is new to us, where that matters to the decision: one
+    /// in good standing is active whatever was before. Silence counts as nothing.
+    fn placed(&self, subscription: &stripe::Subscription) -> Option<SubscriptionState> {
+        let status = Status::parse(subscription.status.as_str());
+        if matches!(status, Status::Active | Status::Trialing) {
+            return None;
+        }
+        let found = self.apim.get_subscription(&subscription.id).ok()??;
+        Some(found.state)
     }
 
     /// Our record. One that cannot be read is made anew from what Stripe says.
@@ -333,7 +356,11 @@ impl Worker {
     }
 
     /// A subscription that time, or an earlier failure, made due.
-    fn recheck(&self, subscription: Subscription, now: DateTime<Utc>) -> Result<(), WorkError> {
+    pub(super) fn recheck(
+        &self,
+        subscription: Subscription,
+        now: DateTime<Utc>,
+    ) -> Result<(), WorkError> {
         let id = subscription.id.clone();
         let seen = match subscription.stripe_status {
             Some(_) => self.look(&id, now),

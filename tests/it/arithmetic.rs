@@ -134,6 +134,7 @@ impl Till {
             webhook_secrets: Vec::new(),
             timeout: std::time::Duration::from_secs(30),
             attempts: 1,
+            gap_fill_minutes: 60,
         });
         Self {
             runtime,

@@ -39,6 +39,7 @@ fn without_a_configuration_everything_that_is_missing_is_named_at_once() {
         &["serve"][..],
         &["sync", "plan"],
         &["report-usage"],
+        &["resync"],
         &["healthcheck"],
     ] {
         let output = run(command);
@@ -116,7 +117,14 @@ fn the_version_and_the_help_are_said() {
         concat!("tollhouse ", env!("CARGO_PKG_VERSION"))
     );
     let help = check_success(&run(&["--help"]));
-    for command in ["serve", "demo", "sync", "report-usage", "healthcheck"] {
+    for command in [
+        "serve",
+        "demo",
+        "sync",
+        "report-usage",
+        "resync",
+        "healthcheck",
+    ] {
         assert!(help.contains(command), "{command}: {help}");
     }
 }

@@ -16,6 +16,8 @@ mod faults;
 mod inbox;
 mod keys;
 mod metering;
+mod missed;
 mod purchase;
+mod resync;
 mod status;
 mod webhook;

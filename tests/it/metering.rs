@@ -9,7 +9,7 @@ use crate::journey::{GOOD_CARD, buy, consumer, user_id};
 use crate::support::TestApp;
 
 /// What the usage on all invoices of a subscription comes to: calls, and minor units.
-fn billed(app: &TestApp, subscription: &str) -> (i64, i64) {
+pub(crate) fn billed(app: &TestApp, subscription: &str) -> (i64, i64) {
     let invoices = app.stripe(&format!(
         "/v1/invoices?subscription={subscription}&limit=100"
     ));
@@ -28,17 +28,17 @@ fn billed(app: &TestApp, subscription: &str) -> (i64, i64) {
 }
 
 /// The only subscription at Stripe.
-fn subscription(app: &TestApp) -> Value {
+pub(crate) fn subscription(app: &TestApp) -> Value {
     let subscriptions = app.sandbox.stripe.objects("subscription");
     assert_eq!(subscriptions.len(), 1);
     subscriptions[0].clone()
 }
 
-fn id(object: &Value) -> &str {
+pub(crate) fn id(object: &Value) -> &str {
     object["id"].as_str().unwrap()
 }
 
-fn period_end(app: &TestApp) -> DateTime<Utc> {
+pub(crate) fn period_end(app: &TestApp) -> DateTime<Utc> {
     let end = &subscription(app)["items"]["data"][0]["current_period_end"];
     DateTime::from_timestamp(end.as_i64().unwrap(), 0).unwrap()
 }

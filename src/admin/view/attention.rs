@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::{Standing, badge, moment};
 use crate::admin::Status;
-use crate::store::inbox::{Entry, State};
+use crate::store::inbox::{Entry, Source, State};
 use crate::store::subscriptions::{Subscription, Unreadable};
 
 /// What stays as it is until somebody does something; nothing where nothing does.
@@ -163,7 +163,10 @@ fn event_row(event: &Entry) -> Markup {
     };
     html! {
         tr {
-            td { (moment(event.received_at)) }
+            td {
+                (moment(event.received_at))
+                @if event.source == Source::List { br; small { "from Stripe’s list" } }
+            }
             td { code title=(event.event_id) { (event.event_type) } }
             td { code { (event.object_id) } }
             td { (badge(standing, state)) @if event.attempts > 1 { " after " (event.attempts) " tries" } }

@@ -8,10 +8,13 @@ use crate::admin::health::{Endpoint, Health, Side};
 use crate::store::inbox::Counts;
 use crate::store::invoices::{Invoice, State};
 use crate::store::jobs::Run;
+use crate::store::watermark::Watermark;
 use crate::stripe::Stripe;
 
 /// A job that is older than this has been missed.
 const USAGE_JOB_LATE: TimeDelta = TimeDelta::hours(26);
+/// Missing events are looked for at least once a day.
+const LOOK_LATE: TimeDelta = TimeDelta::hours(25);
 /// An event that waits longer than this is a sign of trouble.
 const EVENT_LATE: TimeDelta = TimeDelta::minutes(5);
 
@@ -148,6 +151,48 @@ pub(super) fn inbox_tile(inbox: &Counts, now: DateTime<Utc>) -> Tile {
         standing,
         fact,
         detail,
+    }
+}
+
+/// Whether events can be missing, and what came of the last comparison of everything.
+pub(super) fn gap_tile(mark: &Watermark, resync: Option<&Run>, now: DateTime<Utc>) -> Tile {
+    let compared = resync.map(|run| {
+        let started = moment(run.started_at);
+        match run.complete {
+            None => format!("Stripe, APIM and the store are being compared since {started}."),
+            Some(_) => format!("Everything was compared on {started}: {}", run.summary),
+        }
+    });
+    let compared = compared.unwrap_or_default();
+    let left = resync.is_some_and(|run| run.complete == Some(false));
+    let until = mark.complete_until;
+    let (standing, fact, detail) = match (until, &mark.problem) {
+        (_, Some(problem)) => (Standing::Bad, "In trouble", problem.clone()),
+        (Some(until), None) if now - until > LOOK_LATE => (
+            Standing::Bad,
+            "Overdue",
+            format!("Events since {} may be missing.", moment(until)),
+        ),
+        (Some(until), None) => {
+            let detail = format!("Compared with Stripe’s list up to {}.", moment(until));
+            if left {
+                (Standing::Bad, "Differences left", detail)
+            } else {
+                (Standing::Good, "None", detail)
+            }
+        }
+        (None, None) => (
+            Standing::Waiting,
+            "Not known yet",
+            "Stripe’s list has not been read yet.".to_owned(),
+        ),
+    };
+    Tile {
+        id: "gap",
+        title: "Missing events",
+        standing,
+        fact: fact.to_owned(),
+        detail: format!("{detail} {compared}").trim_end().to_owned(),
     }
 }
 

@@ -1,0 +1,244 @@
+//! What a store that was lost gets back besides Stripe's subscriptions.
+
+use chrono::{DateTime, Utc};
+
+use super::Report;
+use super::sides::FREE;
+use crate::apim::{self, SubscriptionState, User};
+use crate::catalogue::naming;
+use crate::ids::{SubscriptionName, UserId};
+use crate::lifecycle::Access;
+use crate::secret::Secret;
+use crate::store::accounts::{self, Account};
+use crate::store::checkouts::{self, Checkout, Session, State};
+use crate::store::invoices;
+use crate::store::subscriptions::{self, Subscription};
+use crate::stripe::CheckoutSession;
+use crate::webhook::draft;
+use crate::webhook::observe::Ownership;
+use crate::webhook::worker::{WorkError, Worker};
+
+impl Worker {
+    /// Accounts of the APIM users that we made. The password is lost: who owns the e-mail address
+    /// sets a new one.
+    pub(super) fn compare_accounts(
+        &self,
+        repair: bool,
+        report: &mut Report,
+        now: DateTime<Utc>,
+    ) -> Result<(), WorkError> {
+        for user in self.apim.list_users()? {
+            let Some(account) = account_of(&user, now) else {
+                continue;
+            };
+            let id = account.user_id.clone();
+            if self.store.read(|db| accounts::get(db, &id))?.is_some() {
+                continue;
+            }
+            let line = format!("APIM's user {id}: there is no account for it.");
+            if !repair {
+                report.left.push(line);
+                continue;
+            }
+            let change = self.store.write(move |db| accounts::add(db, &account));
+            if change.wait()? {
+                report.repaired.push(line);
+            } else {
+                let taken = "Its e-mail address belongs to another account.";
+                report.left.push(format!("{line} {taken}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Stripe's customers that we made: an account goes on to use the ones that it has.
+    pub(super) fn compare_customers(
+        &self,
+        repair: bool,
+        report: &mut Report,
+        now: DateTime<Utc>,
+    ) -> Result<(), WorkError> {
+        // The oldest first, because that is the order in which they are used.
+        for customer in self.stripe.list_customers()?.into_iter().rev() {
+            let owner = customer.metadata.get(naming::METADATA_USER);
+            let Some(user) = owner.and_then(|owner| UserId::parse(owner).ok()) else {
+                continue;
+            };
+            let id = customer.id;
+            if self.store.read(|db| checkouts::is_customer(db, &id))? {
+                continue;
+            }
+            let line = format!("{id}: Stripe has this customer of {user}, the store does not.");
+            if !repair {
+                report.left.push(line);
+                continue;
+            }
+            let change = self
+                .store
+                .write(move |db| checkouts::add_customer(db, &id, &user, now));
+            change.wait()?;
+            report.repaired.push(line);
+        }
+        Ok(())
+    }
+
+    /// Purchases that can still be paid: their customers are taken meanwhile.
+    pub(super) fn compare_checkouts(
+        &self,
+        repair: bool,
+        report: &mut Report,
+        now: DateTime<Utc>,
+    ) -> Result<(), WorkError> {
+        for session in self.stripe.list_open_checkout_sessions()? {
+            let Some(checkout) = checkout_of(session, now) else {
+                continue;
+            };
+            let (known, has_account) = self.store.read(|db| {
+                let known = checkouts::get(db, &checkout.id)?;
+                Ok((known, accounts::get(db, &checkout.user_id)?.is_some()))
+            })?;
+            if known.is_some() {
+                continue;
+            }
+            let line = format!(
+                "{}: Stripe has this purchase of {} that can be paid, the store does not.",
+                checkout.id, checkout.user_id
+            );
+            if !repair || !has_account {
+                report.left.push(line);
+                continue;
+            }
+            let change = self.store.write(move |db| checkouts::add(db, &checkout));
+            change.wait()?;
+            report.repaired.push(line);
+        }
+        Ok(())
+    }
+
+    /// Drafts of metered periods that nobody closes yet.
+    pub(super) fn compare_drafts(
+        &self,
+        repair: bool,
+        report: &mut Report,
+        now: DateTime<Utc>,
+    ) -> Result<(), WorkError> {
+        for invoice in self.stripe.list_draft_invoices()? {
+            let Some(subscription_id) = &invoice.subscription else {
+                continue;
+            };
+            let (known, noted) = self.store.read(|db| {
+                let known = subscriptions::one(db, subscription_id)?.0.pop();
+                Ok((known, invoices::get(db, &invoice.id)?.is_some()))
+            })?;
+            let to_close = known
+                .filter(|_| !noted)
+                .and_then(|known| draft::to_close(&invoice, &known, self.rules.backstop, now));
+            if to_close.is_none() {
+                continue;
+            }
+            let line = format!(
+                "{}: this draft of {subscription_id} waits at Stripe, and nobody closes it.",
+                invoice.id
+            );
+            if !repair {
+                report.left.push(line);
+                continue;
+            }
+            self.invoice(&invoice.id, now)?;
+            report.repaired.push(line);
+        }
+        Ok(())
+    }
+
+    /// Writes down a free subscription as APIM has it.
+    pub(super) fn take_over(
+        &self,
+        found: &apim::Subscription,
+        now: DateTime<Utc>,
+    ) -> Result<(), WorkError> {
+        let Some(record) = free_subscription(found, now) else {
+            return Ok(());
+        };
+        let change = self.store.write(move |db| subscriptions::save(db, &record));
+        Ok(change.wait()?)
+    }
+}
+
+/// The account of an APIM user that we made; `None` for others.
+fn account_of(user: &User, now: DateTime<Utc>) -> Option<Account> {
+    let is_ours = user.note.as_deref() == Some(apim::OUR_NOTE) && !user.email.is_empty();
+    let user_id = UserId::parse(&user.id).ok().filter(|_| is_ours)?;
+    Some(Account {
+        user_id,
+        email: user.email.to_lowercase(),
+        password_hash: Secret::new(accounts::NO_PASSWORD),
+        first_name: user.first_name.clone(),
+        last_name: user.last_name.clone(),
+        created_at: now,
+        apim_created_at: Some(now),
+    })
+}
+
+/// The purchase that an open session was made for. The session does not say whether its price is
+/// metered; it is taken to be, so that its customer counts as taken.
+fn checkout_of(session: CheckoutSession, now: DateTime<Utc>) -> Option<Checkout> {
+    let owner = Ownership::read(&session.metadata)?;
+    Some(Checkout {
+        id: owner.checkout_id?,
+        user_id: owner.user_id,
+        meter_event_name: Some(naming::meter_event_name(&owner.product_id)),
+        product_id: owner.product_id,
+        name: owner.name,
+        customer_id: session.customer,
+        state: State::Open,
+        session: Some(Session {
+            id: session.id,
+            url: session.url?,
+        }),
+        return_path: None,
+        created_at: now,
+        expires_at: session.expires_at?,
+    })
+}
+
+/// APIM is the only one who knows: what it has is what is wanted.
+fn free_subscription(found: &apim::Subscription, now: DateTime<Utc>) -> Option<Subscription> {
+    let product_id = found.product.clone()?;
+    let name = found.display_name.as_deref().unwrap_or_default();
+    let name = SubscriptionName::parse(name)
+        .or_else(|_| SubscriptionName::parse(product_id.as_str()))
+        .ok()?;
+    let (wanted, reason) = match found.state {
+        SubscriptionState::Active => (Access::Active, "The plan is free."),
+        SubscriptionState::Cancelled | SubscriptionState::Rejected | SubscriptionState::Expired => {
+            (Access::Cancelled, "The subscription has ended.")
+        }
+        SubscriptionState::Suspended
+        | SubscriptionState::Submitted
+        | SubscriptionState::Unknown(_) => {
+            (Access::Suspended, "Access was suspended in API Management.")
+        }
+    };
+    Some(Subscription {
+        id: found.id.clone(),
+        user_id: found.owner.clone()?,
+        product_id,
+        name,
+        checkout_id: found.id.strip_prefix(FREE).map(str::to_owned),
+        customer_id: None,
+        stripe_status: None,
+        meter: None,
+        started_at: found.created.unwrap_or(now),
+        period: None,
+        cancel_at: None,
+        ended_at: None,
+        past_due_since: None,
+        wanted,
+        reason: reason.to_owned(),
+        applied: Some(wanted),
+        recheck_at: None,
+        attempts: 0,
+        problem: None,
+        updated_at: now,
+    })
+}
