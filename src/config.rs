@@ -8,6 +8,7 @@
 
 mod checks;
 mod keys;
+mod mail;
 mod print;
 mod problem;
 mod sources;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use chrono::NaiveTime;
 
 use crate::secret::Secret;
+pub use mail::{Mail, RootCertificates, Security};
 pub use problem::{Problem, Problems, Source};
 use values::Values;
 
@@ -34,6 +36,8 @@ pub struct Config {
     pub catalogue: Catalogue,
     pub metering: Metering,
     pub access: Access,
+    /// Absent where no messages are sent.
+    pub mail: Option<Mail>,
     pub log: Log,
 }
 
@@ -194,6 +198,7 @@ fn read(values: &mut Values) -> Option<Config> {
     let catalogue = values.one("catalogue.path", values::text);
     let metering = read_metering(values);
     let grace_days = values.one("access.past_due_grace_days", values::number(0..=90));
+    let mail = mail::read(values);
     let log = read_log(values);
     Some(Config {
         portal: portal?,
@@ -210,6 +215,7 @@ fn read(values: &mut Values) -> Option<Config> {
         access: Access {
             past_due_grace_days: grace_days?,
         },
+        mail: mail?,
         log: log?,
     })
 }

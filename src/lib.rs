@@ -13,7 +13,7 @@
 //! | transport | [`outbound`] | the one HTTP client: *refused* and *nobody knows* are different errors |
 //! | adapters | [`store`], [`stripe`], [`apim`] | SQLite, Stripe, Azure; they do not know each other |
 //! | shell | [`web`] | what each page needs: frame, errors, cookies, limits |
-//! | features | [`portal`], [`webhook`], [`metering`], [`sync`], [`admin`] | they do not know each other and meet only in the store |
+//! | features | [`portal`], [`webhook`], [`metering`], [`mail`], [`sync`], [`admin`] | they do not know each other and meet only in the store |
 //! | whole | [`app`] | builds and wires everything; holds the clock |
 //! | outside | [`sandbox`] | stands for Stripe and Azure; imports none of the above |
 //!
@@ -93,6 +93,8 @@
 //! - **A signed delegation request says where a browser comes from, not who it is.**
 //!   [`portal::delegation`] checks ids after the signature, salts work once, and changes need our own
 //!   session and form token.
+//! - **A message is queued with what causes it, once,** and leaves later: [`store::mails`], [`mail`].
+//!   Its link's token is made when it leaves, and kept only as a hash: [`store::links`].
 //! - **Secrets are not printed.** [`secret::Secret`] has no `Display`, and its `Debug` shows nothing.
 //! - **Time is an argument.** Only [`app`] holds a clock; in the demo and the tests it is the
 //!   sandbox's.
@@ -142,6 +144,7 @@ pub mod catalogue;
 pub mod config;
 pub mod ids;
 pub mod lifecycle;
+pub mod mail;
 pub mod metering;
 pub mod nearest;
 pub mod outbound;

@@ -67,6 +67,13 @@ pub(super) fn text(status: &Status) -> String {
         &plain(number(status.stuck)),
     );
 
+    let mails = [
+        ("waiting", status.mail.counts.waiting),
+        ("failed", status.mail.counts.failed),
+    ];
+    let mails = mails.map(|(state, count)| (format!("{{state=\"{state}\"}}"), number(count)));
+    line("tollhouse_mails", "Messages to consumers by state.", &mails);
+
     if let Some(run) = &status.usage_job {
         let complete = i64::from(run.complete == Some(true));
         line(

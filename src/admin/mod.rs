@@ -2,6 +2,7 @@
 
 mod auth;
 mod health;
+mod mail;
 mod metrics;
 mod view;
 
@@ -18,6 +19,7 @@ use tokio::sync::Notify;
 
 use crate::apim::Apim;
 use crate::secret::Secret;
+use crate::store::mails::Outbox;
 use crate::store::{Store, StoreError, inbox, invoices, jobs, settings, subscriptions, watermark};
 use crate::stripe::Stripe;
 use crate::web::extract::Form;
@@ -37,6 +39,7 @@ pub struct Admin {
     blocking: Blocking,
     /// Woken when waiting events were made due.
     events: Arc<Notify>,
+    outbox: Outbox,
 }
 
 /// Everything that the page shows, read at one moment.
@@ -62,6 +65,7 @@ struct Status {
     unreadable: Vec<subscriptions::Unreadable>,
     subscriptions: Vec<subscriptions::Subscription>,
     drafts: Vec<invoices::Invoice>,
+    mail: mail::Mail,
 }
 
 impl Admin {
@@ -80,19 +84,28 @@ impl Admin {
             password,
             blocking,
             events,
+            outbox: Outbox::off(),
         }
+    }
+
+    /// With the way to whoever sends mail.
+    #[must_use]
+    pub fn with_outbox(self, outbox: Outbox) -> Self {
+        Self { outbox, ..self }
     }
 
     async fn status(&self, now: DateTime<Utc>) -> Result<Status, Failure> {
         let store = self.store.clone();
         let health = self.prober.latest(now);
-        let read = move || read_status(&store, health, now);
+        let outbox = self.outbox.clone();
+        let read = move || read_status(&store, &outbox, health, now);
         self.blocking.run(read).await?.map_err(Failure::internal)
     }
 }
 
 fn read_status(
     store: &Store,
+    outbox: &Outbox,
     health: Option<Health>,
     now: DateTime<Utc>,
 ) -> Result<Status, StoreError> {
@@ -113,6 +126,7 @@ fn read_status(
             unreadable: subscriptions::all(db)?.1,
             subscriptions: subscriptions::newest(db, ROWS)?,
             drafts: invoices::unfinished(db)?,
+            mail: mail::read(db, outbox)?,
         })
     })
 }
@@ -125,6 +139,8 @@ pub fn routes(admin: Admin) -> Router {
         .route("/inbox/retry", post(retry))
         .route("/inbox/dismiss", post(dismiss))
         .route("/subscriptions/retry", post(retry_subscription))
+        .route("/mail/retry", post(mail::retry))
+        .route("/mail/dismiss", post(mail::dismiss))
         .layer(middleware::from_fn_with_state(
             admin.password.clone(),
             auth::require,

@@ -1,6 +1,7 @@
 //! The status page as markup. Pure.
 
 mod attention;
+mod mail;
 mod tiles;
 
 use chrono::{DateTime, Utc};
@@ -74,12 +75,14 @@ fn content(status: &Status) -> Markup {
         tiles::usage_tile(status.usage_job.as_ref(), status.now),
         tiles::drafts_tile(&status.drafts),
         tiles::subscriptions_tile(&status.access, status.stuck, status.unreadable.len()),
+        mail::tile(&status.mail, status.now),
     ];
     html! {
         (headline(&tiles))
         div.tiles { @for tile in &tiles { (tile.render()) } }
         (drafts(&status.drafts))
         (attention::section(status))
+        (mail::section(&status.mail))
         (attention::newest_events(&status.events))
         (subscriptions(&status.subscriptions))
     }

@@ -1,8 +1,8 @@
 //! Builds the parts from a configuration, wires them together, and runs them.
 //!
 //! Only here is a clock: everything below takes `now` as an argument. The wiring is small: a kept
-//! event wakes the [`worker::Worker`], a draft that it finds wakes [`Metering`], and the schedule wakes
-//! both. Each runs one turn at a time on a blocking thread.
+//! event wakes the [`worker::Worker`], a draft that it finds wakes [`Metering`], a message that is
+//! queued wakes the [`mail::Sender`], and the schedule wakes all. Each runs one turn at a time on a blocking thread.
 
 pub mod set_up;
 
@@ -24,9 +24,11 @@ use crate::admin::{self, Admin};
 use crate::apim::Apim;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
+use crate::mail;
 use crate::metering::{self, Metering, schedule};
 use crate::portal::{self, Portal};
 
+use crate::store::mails::Outbox;
 use crate::store::{Store, StoreError, housekeeping};
 use crate::stripe::Stripe;
 use crate::web::{self, Blocking, Now, headers};
@@ -75,8 +77,11 @@ pub struct App {
     worker: worker::Worker,
     gap: GapFill,
     metering: Metering,
+    /// Absent where no mail server is configured.
+    mail: Option<mail::Sender>,
     events: Turn,
     usage: Turn,
+    sending: Turn,
 }
 
 /// A piece of background work: woken by anyone, one turn at a time.
@@ -94,6 +99,12 @@ impl App {
         let stripe = Stripe::new(&config.stripe);
         let apim = Apim::new(&config.apim);
         let (events, usage) = (Turn::default(), Turn::default());
+        let sending = Turn::default();
+        let mail = mail::Sender::new(config, store.clone(), Arc::clone(&catalogue));
+        let outbox = match mail {
+            Some(_) => Outbox::waking(Arc::clone(&sending.wake)),
+            None => Outbox::off(),
+        };
         let metering = Metering {
             store: store.clone(),
             stripe: stripe.clone(),
@@ -120,6 +131,7 @@ impl App {
             blocking.clone(),
             Arc::clone(&events.wake),
         );
+        let portal = portal.with_outbox(outbox.clone());
         let admin = Admin::new(
             store,
             stripe,
@@ -129,6 +141,7 @@ impl App {
             blocking,
             Arc::clone(&events.wake),
         );
+        let admin = admin.with_outbox(outbox);
         let public = portal::routes(portal).merge(webhook::routes(webhook));
         Ok(Self {
             public: with_frame(public, &clock),
@@ -140,8 +153,10 @@ impl App {
             ),
             worker,
             metering,
+            mail,
             events,
             usage,
+            sending,
         })
     }
 
@@ -183,6 +198,7 @@ impl App {
     pub async fn catch_up(&self) {
         self.work_on_events().await;
         self.work_on_usage().await;
+        self.work_on_mail().await;
     }
 
     /// The daily usage job, run now whether it is due or not. Blocks.
@@ -247,15 +263,37 @@ impl App {
         log_panic(work.await);
     }
 
+    async fn work_on_mail(&self) {
+        let Some(mail) = self.mail.clone() else {
+            return;
+        };
+        let _turn = self.sending.running.lock().await;
+        let clock = Arc::clone(&self.clock);
+        let work = tokio::task::spawn_blocking(move || {
+            for _ in 0..ROUNDS {
+                match mail.send_due(clock()) {
+                    Ok(0) => return,
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            "mail could not be worked on"
+                        );
+                        return;
+                    }
+                }
+            }
+        });
+        log_panic(work.await);
+    }
+
     /// Works whenever something wakes it, until `stopping` says so; a turn that runs then comes
     /// to its end. Each may be killed at any point without loss, but one that ends by itself
     /// leaves nothing to repeat.
     async fn run_background(&self, stopping: watch::Receiver<bool>) -> std::io::Result<()> {
-        let (events, usage) = (Arc::clone(&self.events.wake), Arc::clone(&self.usage.wake));
-        let nudge = move || {
-            events.notify_one();
-            usage.notify_one();
-        };
+        let turns = [&self.events, &self.usage, &self.sending];
+        let wakes = turns.map(|turn| Arc::clone(&turn.wake));
+        let nudge = move || wakes.iter().for_each(|wake| wake.notify_one());
         // What waited while we were down is due at once.
         nudge();
         let schedule = schedule::nudges(&self.metering.rules, nudge).watch_thread(SCHEDULER_TICK);
@@ -269,7 +307,12 @@ impl App {
                 self.work_on_usage().await;
             }
         };
-        tokio::join!(events, usage);
+        let sending = async {
+            while woken(&self.sending.wake, &stopping).await {
+                self.work_on_mail().await;
+            }
+        };
+        tokio::join!(events, usage, sending);
         schedule.stop();
         Ok(())
     }

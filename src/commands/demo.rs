@@ -35,11 +35,11 @@ pub(crate) struct Options {
     /// Keep everything in this folder, instead of a temporary one, and go on from there next time.
     ///
     /// Kept are the database, the configuration, the catalogue, and the sandbox: its Stripe
-    /// account, its API Management service with keys and usage, planned calls, and its clock. Not
-    /// kept are the faults that are switched on and the list of requests.
+    /// account, its API Management service with keys and usage, planned calls, the mail that
+    /// arrived, and its clock. Not kept are the faults that are switched on and the list of requests.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The first of seven ports in a row on 127.0.0.1; 0 picks those of the last time where they
+    /// The first of eight ports in a row on 127.0.0.1; 0 picks those of the last time where they
     /// are free, or any.
     #[arg(long, value_name = "PORT", default_value_t = 8700)]
     port: u16,
@@ -121,7 +121,7 @@ struct Places {
 }
 
 impl Places {
-    /// Seven in a row.
+    /// Eight in a row.
     fn from(first: u16) -> Self {
         let port = |offset: u16| first.saturating_add(offset);
         Self {
@@ -133,6 +133,7 @@ impl Places {
                 console: port(4),
                 stripe: port(5),
                 azure: port(6),
+                mail: port(7),
             },
         }
     }
@@ -271,6 +272,7 @@ fn introduce(sandbox: &Sandbox, config: &Config, folder: &Path) {
         "The demo runs. Start at the console; it says what to click.
 
   Console            {console}/
+  Outbox             {console}/mail
   Developer portal   {portal}/
   Billing portal     {plans}
   Status page        {status}   (any user, password: {STATUS_PASSWORD})

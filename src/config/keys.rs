@@ -195,6 +195,47 @@ pub(super) const KEYS: &[Key] = &[
         "days of access after a payment failed",
     ),
     plain(
+        "mail.host",
+        Optional,
+        "the mail server that messages to consumers go out over",
+    ),
+    plain(
+        "mail.port",
+        Optional,
+        "its port, if not the usual one: 587 starttls, 465 tls, 25 none",
+    ),
+    plain(
+        "mail.security",
+        Default("starttls"),
+        "starttls, tls, or none on this machine",
+    ),
+    plain(
+        "mail.username",
+        Optional,
+        "the user name, where the mail server asks for one",
+    ),
+    secret(
+        "mail.password",
+        Optional,
+        "mail_password",
+        "the password that goes with mail.username",
+    ),
+    plain(
+        "mail.from",
+        Optional,
+        "the sender that consumers see, Name <name@example.com>",
+    ),
+    plain(
+        "mail.root_certificates",
+        Optional,
+        "a PEM file with the mail server's own authority",
+    ),
+    plain(
+        "mail.timeout_seconds",
+        Default("30"),
+        "seconds until the mail server is given up",
+    ),
+    plain(
         "log.filter",
         Default("info"),
         "what is logged, in the syntax of RUST_LOG",

@@ -2,7 +2,7 @@
 
 use std::fmt::{Debug, Write as _};
 
-use super::{Config, LogFormat};
+use super::{Config, LogFormat, mail};
 use crate::secret::Secret;
 
 /// What stands for a secret, whatever its length.
@@ -78,6 +78,9 @@ impl Config {
         );
         page.section("access");
         page.plain("past_due_grace_days", self.access.past_due_grace_days);
+        if let Some(mail) = &self.mail {
+            mail::print(mail, page);
+        }
         page.section("log");
         page.text("filter", &self.log.filter);
         let format = match self.log.format {
@@ -88,15 +91,15 @@ impl Config {
     }
 }
 
-struct Page(String);
+pub(super) struct Page(String);
 
 impl Page {
-    fn section(&mut self, name: &str) {
+    pub(super) fn section(&mut self, name: &str) {
         let gap = if self.0.is_empty() { "" } else { "\n" };
         self.line(&format!("{gap}[{name}]"));
     }
 
-    fn text(&mut self, name: &str, value: &str) {
+    pub(super) fn text(&mut self, name: &str, value: &str) {
         // JSON's escapes are TOML's too.
         let quoted = serde_json::Value::from(value);
         self.line(&format!("{name} = {quoted}"));
@@ -109,11 +112,11 @@ impl Page {
     }
 
     /// A number or a truth value, which TOML writes as Rust does.
-    fn plain(&mut self, name: &str, value: impl Debug) {
+    pub(super) fn plain(&mut self, name: &str, value: impl Debug) {
         self.line(&format!("{name} = {value:?}"));
     }
 
-    fn secret(&mut self, name: &str) {
+    pub(super) fn secret(&mut self, name: &str) {
         self.text(name, HIDDEN);
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use proptest::prelude::proptest;
 
 use super::keys::{KEYS, Need};
-use super::{Config, Environment, LogFormat, Problems};
+use super::{Config, Environment, LogFormat, Problems, Security};
 
 const REFERENCE: &str = include_str!("../../packaging/tollhouse.toml");
 
@@ -14,8 +14,32 @@ const REFERENCE: &str = include_str!("../../packaging/tollhouse.toml");
 fn complete() -> String {
     let secrets = ["delegation_keys", "password", "secret_key", "client_secret"];
     secrets.iter().fold(REFERENCE.to_owned(), |text, name| {
-        text.replace(&format!("\n#{name} = "), &format!("\n{name} = "))
+        // The first of a name: [mail] has a password too, which goes with its other settings.
+        text.replacen(&format!("\n#{name} = "), &format!("\n{name} = "), 1)
     })
+}
+
+/// The reference file with its secrets and a mail server, with all that can be set.
+fn complete_with_mail() -> String {
+    let (before, mail) = REFERENCE.split_once("\n[mail]\n").unwrap();
+    let (mail, after) = mail.split_once("\n[log]\n").unwrap();
+    let mail = mail.lines().map(|line| {
+        let setting = line.strip_prefix('#').filter(|rest| !rest.starts_with(' '));
+        setting.unwrap_or(line)
+    });
+    let mail: Vec<_> = mail.collect();
+    let mail = mail.join("\n").replace(
+        "/etc/tollhouse/mail-authority.pem",
+        concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/src/sandbox/mail/localhost.pem"
+        ),
+    );
+    let secrets = ["delegation_keys", "password", "secret_key", "client_secret"];
+    let before = secrets.iter().fold(before.to_owned(), |text, name| {
+        text.replace(&format!("\n#{name} = "), &format!("\n{name} = "))
+    });
+    format!("{before}\n[mail]\n{mail}\n[log]\n{after}")
 }
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
@@ -63,7 +87,17 @@ fn the_reference_file_loads_and_its_comments_are_the_defaults() {
                 .unwrap_or(line)
         })
         .filter(|line| {
-            let examples = ["legal_url", "gateway_url", "webhook_secrets"];
+            let examples = [
+                "legal_url",
+                "gateway_url",
+                "webhook_secrets",
+                "host",
+                "port",
+                "username",
+                "password = \"example\"",
+                "from",
+                "root_certificates",
+            ];
             !examples.iter().any(|name| line.starts_with(name))
         })
         .collect();
@@ -447,8 +481,51 @@ fn settings_that_do_not_go_together_are_refused() {
 }
 
 #[test]
+fn mail_is_sent_over_a_server_that_is_described_whole() {
+    let config = load_text(&complete_with_mail(), &[]).unwrap();
+    let mail = config.mail.unwrap();
+    assert_eq!((mail.host.as_str(), mail.port), ("smtp.example.com", 587));
+    assert_eq!(mail.security, Security::StartTls);
+    assert!(load_text(&complete(), &[]).unwrap().mail.is_none());
+    let check = |from: &str, to: &str, expected: &str| {
+        let text = complete_with_mail();
+        assert!(text.contains(from), "{from}");
+        let problems = load_text(&text.replace(from, to), &[]).unwrap_err();
+        let found: Vec<_> = problems.iter().map(|problem| &problem.setting).collect();
+        assert_eq!(found, [expected], "{problems}");
+    };
+    check(
+        "host = \"smtp.example.com\"",
+        "host = \"smtp:25\"",
+        "mail.host",
+    );
+    check(
+        "security = \"starttls\"",
+        "security = \"none\"",
+        "mail.security",
+    );
+    check("username = ", "#username = ", "mail.password");
+    check("password = \"example\"", "", "mail.username");
+    check(
+        "from = \"Contoso APIs <",
+        "from = \"Contoso APIs ",
+        "mail.from",
+    );
+    check("from = \"Contoso", "#from = \"Contoso", "mail.from");
+    check(
+        "localhost.pem",
+        "localhost-key.pem",
+        "mail.root_certificates",
+    );
+    check("port = 587", "port = 0", "mail.port");
+    let alone = changed("#from = \"Contoso", "from = \"Contoso");
+    let problems = load_text(&alone, &[]).unwrap_err();
+    assert_eq!(problems.iter().count(), 1, "{problems}");
+}
+
+#[test]
 fn print_is_a_file_with_every_setting_and_no_secret() {
-    let text = complete()
+    let text = complete_with_mail()
         .replace("#legal_url", "legal_url")
         .replace("#gateway_url", "gateway_url")
         .replace("#webhook_secrets", "webhook_secrets");

@@ -3,17 +3,20 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use chrono::NaiveTime;
+use lettre::message::Mailbox;
 use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
 use super::LogFormat;
 use super::keys::{Key, Need};
+use super::mail::{self, RootCertificates, Security};
 use super::problem::{Problem, Source};
 use super::sources::{Given, Settings, Value};
 use crate::secret::Secret;
@@ -119,6 +122,11 @@ impl Values {
             }),
         }
         None
+    }
+
+    /// Whether a setting stands anywhere, right or wrong.
+    pub(super) fn is_given(&self, full_name: &str) -> bool {
+        self.settings.contains_key(full_name)
     }
 
     /// Notes a problem with a setting.
@@ -342,6 +350,37 @@ pub(super) fn secret(text: &str) -> Result<Secret, Wrong> {
         "" => Err(wrong("is empty", "write the secret")),
         trimmed => Ok(Secret::new(trimmed)),
     }
+}
+
+pub(super) fn mail_security(text: &str) -> Result<Security, Wrong> {
+    let fix = "write \"starttls\", \"tls\" or \"none\"";
+    Security::parse(text).ok_or_else(|| wrong(format!("is {text:?}"), fix))
+}
+
+/// A host name or an IP address, without a port.
+pub(super) fn mail_host(text: &str) -> Result<String, Wrong> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    match Host::parse(text).or_else(|_| Host::parse(&format!("[{bare}]"))) {
+        Ok(Host::Ipv6(address)) => Ok(address.to_string()),
+        Ok(host) => Ok(host.to_string()),
+        Err(_) => Err(wrong(
+            format!("is {text:?}"),
+            "write the host alone, smtp.example.com; the port has a setting of its own",
+        )),
+    }
+}
+
+pub(super) fn mailbox(text: &str) -> Result<Mailbox, Wrong> {
+    text.parse().map_err(|error| {
+        let fix = "write Name <name@example.com>, or the address alone";
+        wrong(format!("is {text:?}: {error}"), fix)
+    })
+}
+
+pub(super) fn root_certificates(text: &str) -> Result<RootCertificates, Wrong> {
+    let fix = "name a readable PEM file with the certificate of the mail server's authority";
+    mail::read_certificates(Path::new(text))
+        .map_err(|problem| wrong(format!("is {text:?}: {problem}"), fix))
 }
 
 pub(super) fn log_format(text: &str) -> Result<LogFormat, Wrong> {

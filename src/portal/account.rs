@@ -113,6 +113,7 @@ fn sign_in_page(
         StatusCode::OK
     };
     let next_path = next.map(Next::path).unwrap_or_default();
+    let by_mail = Next::after("/sign-in/by-mail", next);
     let content = SignInPage {
         purpose: purpose(portal, next, arrived),
         email: &form.email,
@@ -120,6 +121,7 @@ fn sign_in_page(
         csrf: &guard.csrf(),
         next: &next_path,
         register_url: &Next::after("/register", next),
+        by_mail_url: portal.outbox.is_on().then_some(&by_mail),
     };
     let frame = portal.page("Sign in").narrow().current("/sign-in");
     let response = (status, page::html(content.render(&frame))).into_response();

@@ -9,6 +9,7 @@ use crate::apim::{self, NewUser};
 use crate::outbound::CallError;
 use crate::secret::Secret;
 use crate::store::accounts::{self, Account};
+use crate::store::mails::Message;
 use crate::web::Failure;
 
 /// How long a token for the developer portal is good. It cannot be taken back, so not long.
@@ -52,10 +53,15 @@ impl Portal {
             return Ok(Ensured::AddressTaken);
         }
         self.apim.put_user(&new_user(account)).map_err(failed)?;
-        let user_id = account.user_id.clone();
-        let change = self
-            .store
-            .write(move |db| accounts::confirm(db, &user_id, now));
+        let (outbox, account) = (self.outbox.clone(), account.clone());
+        let change = self.store.write(move |db| {
+            accounts::confirm(db, &account.user_id, now)?;
+            if account.email_confirmed_at.is_some() {
+                return Ok(false);
+            }
+            let (user, email) = (&account.user_id, &account.email);
+            outbox.put_link(db, user, email, &Message::ConfirmAddress, now)
+        });
         change.wait().map_err(Failure::internal)?;
         Ok(Ensured::Ready)
     }

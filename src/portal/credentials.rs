@@ -5,6 +5,7 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 
 use crate::secret::Secret;
+use crate::store::accounts::NO_PASSWORD;
 
 /// Why something that was typed is not accepted. The text is fit to stand beside its field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -123,6 +124,7 @@ pub(super) fn hash(password: &Secret) -> Result<Secret, HashError> {
 /// Whether `password` is the one whose hash is `stored`. Takes as long without a stored hash, so
 /// that the time does not tell which addresses have accounts. Slow like [`hash`].
 pub(super) fn verify(password: &Secret, stored: Option<&Secret>) -> bool {
+    let stored = stored.filter(|stored| stored.expose() != NO_PASSWORD);
     let phc = stored.map_or(DECOY, Secret::expose);
     let bounded = password.expose().chars().count() <= PASSWORD_LENGTH_MAX;
     let typed = if bounded { password.expose() } else { "" };
@@ -138,7 +140,8 @@ pub(super) fn verify(password: &Secret, stored: Option<&Secret>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{
-        DECOY, Email, PasswordHash, PersonName, Unacceptable, check_new_password, hash, verify,
+        DECOY, Email, NO_PASSWORD, PasswordHash, PersonName, Unacceptable, check_new_password,
+        hash, verify,
     };
     use crate::secret::Secret;
 
@@ -198,6 +201,7 @@ mod tests {
         assert!(verify(&right, Some(&stored)));
         assert!(!verify(&Secret::new("battery staple"), Some(&stored)));
         assert!(!verify(&right, None));
+        assert!(!verify(&Secret::new("!"), Some(&Secret::new(NO_PASSWORD))));
     }
 
     #[test]

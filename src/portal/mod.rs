@@ -2,7 +2,7 @@
 //!
 //! The developer portal sends browsers to [`arrival`], which checks the signature
 //! ([`delegation`]) and sends them on to a clean address. People sign in or up ([`account`],
-//! [`register`]), choose from [`plans`], and subscribe ([`checkout`], [`purchase`]); Stripe sends
+//! [`register`]; by a link in a message: [`recovery`], [`confirmation`]), choose from [`plans`], and subscribe ([`checkout`], [`purchase`]); Stripe sends
 //! them back to [`subscriptions`], where the key appears once the webhook's worker has made it.
 //!
 //! The portal only ever writes what a consumer wants. It never decides on access: that follows
@@ -12,14 +12,17 @@ mod account;
 mod apim_user;
 mod arrival;
 mod checkout;
+mod confirmation;
 mod credentials;
 pub mod delegation;
 pub mod developer_portal;
 mod keys;
+mod links;
 mod next;
 pub mod offer;
 mod plans;
 mod purchase;
+mod recovery;
 mod register;
 mod session;
 mod subscriptions;
@@ -40,6 +43,7 @@ use crate::apim::Apim;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::store::Store;
+use crate::store::mails::Outbox;
 use crate::stripe::Stripe;
 use crate::web::cookies::Cookies;
 use crate::web::headers::{content_security_policy, secured};
@@ -74,6 +78,8 @@ pub struct Portal {
     hashing: Blocking,
     /// Woken when there is a free subscription to make.
     worker: Arc<Notify>,
+    /// For messages to consumers.
+    outbox: Outbox,
     /// Without a trailing slash.
     public_url: String,
     session_length: TimeDelta,
@@ -106,11 +112,18 @@ impl Portal {
             blocking,
             hashing: Blocking::new(HASHING_PLACES),
             worker,
+            outbox: Outbox::off(),
             public_url: settings.public_url.clone(),
             session_length: TimeDelta::hours(i64::from(settings.session_hours)),
             legal_url: settings.legal_url.clone(),
             policy: content_security_policy(&targets.map(String::as_str)),
         }
+    }
+
+    /// With the way to whoever sends mail.
+    #[must_use]
+    pub fn with_outbox(self, outbox: Outbox) -> Self {
+        Self { outbox, ..self }
     }
 
     fn page(&self, title: &str) -> Page {
@@ -130,6 +143,27 @@ pub fn routes(portal: Portal) -> Router {
             "/sign-in",
             get(account::show_sign_in).post(account::sign_in),
         )
+        .route(
+            "/sign-in/by-mail",
+            get(recovery::show_by_mail).post(recovery::by_mail),
+        )
+        .route(
+            "/sign-in-link",
+            get(recovery::show_sign_in_link).post(recovery::sign_in_by_link),
+        )
+        .route(
+            "/forgotten-password",
+            get(recovery::show_forgotten).post(recovery::forgotten),
+        )
+        .route(
+            "/new-password",
+            get(recovery::show_new_password).post(recovery::set_new_password),
+        )
+        .route(
+            "/confirm-address",
+            get(confirmation::show).post(confirmation::confirm),
+        )
+        .route("/account/confirmation", post(confirmation::ask_again))
         .route("/register", get(register::show).post(register::register))
         .route("/sign-out", post(account::sign_out))
         .route("/to-portal", get(account::to_portal))

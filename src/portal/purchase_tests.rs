@@ -23,6 +23,7 @@ fn order(product: &str, name: &str) -> Order {
         account: Account {
             user_id: UserId::parse("u-1").unwrap(),
             email: "ada@example.com".to_owned(),
+            email_confirmed_at: None,
             password_hash: Secret::new(""),
             first_name: "Ada".to_owned(),
             last_name: "Lovelace".to_owned(),

@@ -175,6 +175,7 @@ impl Portal {
         let account = Account {
             user_id: UserId::parse(&random_uuid()).map_err(Failure::internal)?,
             email: registration.email.as_str().to_owned(),
+            email_confirmed_at: None,
             password_hash: hashed.await?.map_err(Failure::internal)?,
             first_name: registration.first_name.as_str().to_owned(),
             last_name: registration.last_name.as_str().to_owned(),

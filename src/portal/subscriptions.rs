@@ -43,6 +43,7 @@ pub(super) async fn show_account(
     let content = AccountPage {
         full_name: format!("{} {}", account.first_name, account.last_name),
         email: &account.email,
+        is_unconfirmed: portal.outbox.is_on() && account.email_confirmed_at.is_none(),
         lines: lines.collect(),
         csrf: &signed_in.csrf(),
     };

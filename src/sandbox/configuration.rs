@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::{Sandbox, apim, stripe};
+use super::{Sandbox, apim, mail, stripe};
 
 /// Where the product is to listen and to keep its data.
 #[derive(Debug, Clone)]
@@ -47,6 +47,14 @@ subscription_id = "{subscription}"
 resource_group = "{group}"
 service_name = "{service}"
 
+[mail]
+host = "127.0.0.1"
+port = {mail_port}
+security = "none"
+username = "{mail_user}"
+password = "{mail_password}"
+from = "Tollhouse demo <billing@sandbox.localhost>"
+
 [store]
 path = {store}
 
@@ -67,6 +75,9 @@ path = {catalogue}
         subscription = apim::SUBSCRIPTION_ID,
         group = apim::RESOURCE_GROUP,
         service = apim::SERVICE_NAME,
+        mail_port = addresses.ports().mail,
+        mail_user = mail::USER_NAME,
+        mail_password = mail::PASSWORD,
         store = quoted(&product.store),
         catalogue = quoted(&product.catalogue),
     )

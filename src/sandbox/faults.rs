@@ -13,7 +13,7 @@ const TIMES_MAX: u32 = 1_000_000;
 /// The longest `method` or `path_contains` of a rule, in bytes.
 const TEXT_MAX: usize = 200;
 
-/// What happens to a request, or to a webhook delivery, that matches a [`Fault`].
+/// What happens to a request, a webhook delivery or a message that matches a [`Fault`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -37,10 +37,39 @@ pub enum Kind {
     DelayedWebhook,
     /// Deliveries only: this one arrives after the one behind it.
     ReorderedWebhook,
+    /// Mail only: the recipient is refused for good, 550.
+    RefusedMail,
+    /// Mail only: the recipient is put off, 451.
+    DeferredMail,
+    /// Mail only: the connection ends without an answer. Nothing was taken.
+    DroppedMail,
+    /// Mail only: the message is taken, but the connection ends before the answer.
+    DroppedAfterMail,
+}
+
+/// What a kind of fault happens to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Requests that the sandbox receives.
+    Requests,
+    /// Webhook deliveries that it sends.
+    Deliveries,
+    /// Messages to its mail server.
+    Mail,
+}
+
+impl Scope {
+    fn of(side: Side) -> Self {
+        match side {
+            Side::Stripe | Side::Azure | Side::Portal | Side::Gateway => Self::Requests,
+            Side::Webhook => Self::Deliveries,
+            Side::Mail => Self::Mail,
+        }
+    }
 }
 
 impl Kind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::TimeOut,
         Self::TimeOutAfterEffect,
         Self::TooManyRequests,
@@ -51,6 +80,10 @@ impl Kind {
         Self::DuplicateWebhook,
         Self::DelayedWebhook,
         Self::ReorderedWebhook,
+        Self::RefusedMail,
+        Self::DeferredMail,
+        Self::DroppedMail,
+        Self::DroppedAfterMail,
     ];
 
     /// As JSON and forms write it.
@@ -66,22 +99,28 @@ impl Kind {
             Self::DuplicateWebhook => "duplicate_webhook",
             Self::DelayedWebhook => "delayed_webhook",
             Self::ReorderedWebhook => "reordered_webhook",
+            Self::RefusedMail => "refused_mail",
+            Self::DeferredMail => "deferred_mail",
+            Self::DroppedMail => "dropped_mail",
+            Self::DroppedAfterMail => "dropped_after_mail",
         }
     }
 
-    /// Whether this happens to deliveries that the sandbox sends; else, to requests it receives.
-    pub fn is_of_deliveries(self) -> bool {
+    pub fn scope(self) -> Scope {
         match self {
             Self::TimeOut
             | Self::TimeOutAfterEffect
             | Self::TooManyRequests
             | Self::ErrorBeforeEffect
             | Self::ErrorAfterEffect
-            | Self::Nonsense => false,
+            | Self::Nonsense => Scope::Requests,
             Self::LostWebhook
             | Self::DuplicateWebhook
             | Self::DelayedWebhook
-            | Self::ReorderedWebhook => true,
+            | Self::ReorderedWebhook => Scope::Deliveries,
+            Self::RefusedMail | Self::DeferredMail | Self::DroppedMail | Self::DroppedAfterMail => {
+                Scope::Mail
+            }
         }
     }
 }
@@ -95,7 +134,8 @@ pub struct Fault {
     /// Only requests with this method; any when absent.
     #[serde(default)]
     pub method: Option<String>,
-    /// Only paths (for deliveries: event types) that contain this; any when empty.
+    /// Only paths (for deliveries: event types; for mail: recipients) that contain this; any when
+    /// empty.
     #[serde(default)]
     pub path_contains: String,
     /// How many matching requests are left to play, 1 to 1,000,000.
@@ -120,7 +160,7 @@ impl Fault {
     }
 
     fn check(&self) -> Result<(), FaultError> {
-        if self.kind.is_of_deliveries() != (self.side == Side::Webhook) {
+        if self.kind.scope() != Scope::of(self.side) {
             return Err(FaultError::Side);
         }
         if self.times == 0 || self.times > TIMES_MAX || self.skip > TIMES_MAX {
@@ -137,7 +177,9 @@ impl Fault {
 /// Why a rule cannot be switched on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FaultError {
-    #[error("the webhook kinds go with the side `webhook`, and only they do")]
+    #[error(
+        "the webhook kinds go with the side `webhook`, the mail kinds with `mail`, and only they do"
+    )]
     Side,
     #[error("`times` must be 1 to {TIMES_MAX} and `skip` 0 to {TIMES_MAX}")]
     Times,

@@ -21,15 +21,18 @@ pub enum Side {
     Gateway,
     /// Requests that the sandbox sent: deliveries to webhook endpoints.
     Webhook,
+    /// Messages to the mail server, one entry for each recipient.
+    Mail,
 }
 
 impl Side {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Stripe,
         Self::Azure,
         Self::Portal,
         Self::Gateway,
         Self::Webhook,
+        Self::Mail,
     ];
 
     /// As JSON and queries write it.
@@ -40,6 +43,7 @@ impl Side {
             Self::Portal => "portal",
             Self::Gateway => "gateway",
             Self::Webhook => "webhook",
+            Self::Mail => "mail",
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | [`apim`] | `management.azure.com` and `login.microsoftonline.com` |
 //! | [`portal`] | the developer portal, `{service}.developer.azure-api.net` |
 //! | [`gateway`] | the gateway with an example API, `{service}.azure-api.net` |
+//! | [`mail`] | a mail server, whose mailboxes are on the console's page |
 //! | [`console`] | the sandbox's own page and JSON API |
 
 pub mod apim;
@@ -21,6 +22,7 @@ pub mod faults;
 pub mod gateway;
 pub mod guard;
 pub mod journal;
+pub mod mail;
 pub mod observe;
 pub mod page;
 pub mod portal;
@@ -56,7 +58,7 @@ const ROUNDS_AT_ONE_MOMENT: usize = 100;
 pub type OnStep =
     Arc<dyn Fn(DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
-/// The loopback ports of the five services; 0 picks a free one.
+/// The loopback ports of the six services; 0 picks a free one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Ports {
     pub stripe: u16,
@@ -64,6 +66,9 @@ pub struct Ports {
     pub portal: u16,
     pub gateway: u16,
     pub console: u16,
+    /// A snapshot from before there was a mail server has none.
+    #[serde(default)]
+    pub mail: u16,
 }
 
 impl Ports {
@@ -76,6 +81,7 @@ impl Ports {
             portal: port_or_free(self.portal),
             gateway: port_or_free(self.gateway),
             console: port_or_free(self.console),
+            mail: port_or_free(self.mail),
         }
     }
 }
@@ -86,7 +92,8 @@ pub fn port_or_free(port: u16) -> u16 {
     if is_free { port } else { 0 }
 }
 
-/// Where the services listen, as base URLs without a trailing slash.
+/// Where the services listen, as base URLs without a trailing slash; the mail server's is
+/// `smtp://…`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Addresses {
     pub stripe: String,
@@ -95,6 +102,7 @@ pub struct Addresses {
     pub portal: String,
     pub gateway: String,
     pub console: String,
+    pub mail: String,
 }
 
 impl Addresses {
@@ -110,6 +118,7 @@ impl Addresses {
             portal: port(&self.portal),
             gateway: port(&self.gateway),
             console: port(&self.console),
+            mail: port(&self.mail),
         }
     }
 }
@@ -133,6 +142,7 @@ pub struct Sandbox {
     pub stripe: stripe::Stripe,
     pub azure: apim::Azure,
     pub gateway: gateway::Gateway,
+    pub mail: mail::MailServer,
     addresses: Arc<Addresses>,
     links: Arc<Mutex<Vec<Link>>>,
     on_step: Arc<Mutex<Option<OnStep>>>,
@@ -143,7 +153,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Binds the five services to loopback and starts them.
+    /// Binds the six services to loopback and starts them.
     ///
     /// # Errors
     /// When a port is taken.
@@ -182,6 +192,7 @@ impl Sandbox {
             ),
             gateway: gateway::Gateway::new(azure.clone(), clock.clone()),
             azure,
+            mail: mail::MailServer::new(clock.clone(), Arc::clone(&faults), Arc::clone(&journal)),
             clock,
             faults,
             journal,
@@ -289,7 +300,7 @@ impl Sandbox {
             console::router(self.clone()),
         ];
         let mut servers = locked(&self.servers);
-        for (listener, router) in listeners.0.into_iter().zip(routers) {
+        for (listener, router) in listeners.http.into_iter().zip(routers) {
             let task = tokio::spawn(async move {
                 if let Err(error) = axum::serve(listener, router).await {
                     tracing::error!(%error, "a sandbox service ended");
@@ -297,6 +308,8 @@ impl Sandbox {
             });
             servers.push(task.abort_handle());
         }
+        let mail = tokio::spawn(self.mail.clone().serve(listeners.mail));
+        servers.push(mail.abort_handle());
         if self.clock.is_ticking() {
             let sandbox = self.clone();
             let task = tokio::spawn(async move { sandbox.tick().await });
@@ -336,23 +349,29 @@ impl Sandbox {
     }
 }
 
-/// The sockets of the five services, in the order of [`Ports`].
-struct Listeners([TcpListener; 5]);
+/// The sockets of the services, those of HTTP in the order of [`Ports`].
+struct Listeners {
+    http: [TcpListener; 5],
+    mail: TcpListener,
+}
 
 impl Listeners {
     async fn bind(ports: Ports) -> std::io::Result<Self> {
-        Ok(Self([
-            listen(ports.stripe).await?,
-            listen(ports.azure).await?,
-            listen(ports.portal).await?,
-            listen(ports.gateway).await?,
-            listen(ports.console).await?,
-        ]))
+        Ok(Self {
+            http: [
+                listen(ports.stripe).await?,
+                listen(ports.azure).await?,
+                listen(ports.portal).await?,
+                listen(ports.gateway).await?,
+                listen(ports.console).await?,
+            ],
+            mail: listen(ports.mail).await?,
+        })
     }
 
     fn addresses(&self) -> std::io::Result<Addresses> {
         let url = |at: usize| {
-            self.0[at]
+            self.http[at]
                 .local_addr()
                 .map(|address| format!("http://{address}"))
         };
@@ -362,6 +381,7 @@ impl Listeners {
             portal: url(2)?,
             gateway: url(3)?,
             console: url(4)?,
+            mail: format!("smtp://{}", self.mail.local_addr()?),
         })
     }
 }

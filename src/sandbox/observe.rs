@@ -95,13 +95,17 @@ async fn play(
             internal_error()
         }
         Some(Kind::Nonsense) => nonsense(),
-        // The delivery kinds mean nothing to a request; whoever asks for one gets an error.
+        // The other kinds mean nothing to a request; whoever asks for one gets an error.
         Some(
             Kind::ErrorBeforeEffect
             | Kind::LostWebhook
             | Kind::DuplicateWebhook
             | Kind::DelayedWebhook
-            | Kind::ReorderedWebhook,
+            | Kind::ReorderedWebhook
+            | Kind::RefusedMail
+            | Kind::DeferredMail
+            | Kind::DroppedMail
+            | Kind::DroppedAfterMail,
         ) => internal_error(),
     }
 }

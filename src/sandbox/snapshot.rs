@@ -1,7 +1,7 @@
 //! The sandbox's state in a file, so that a demo can be stopped and go on later.
 //!
 //! Kept are the Stripe account, the API Management service with its usage, the gateway's counters
-//! and planned calls, the time, and the ports, which the addresses in Stripe's objects name. The
+//! and planned calls, the mail that arrived, the time, and the ports, which the addresses in Stripe's objects name. The
 //! journal, the faults and Stripe's rate limit begin afresh: they belong to a trial, not to the
 //! world in which it happens.
 //!
@@ -20,6 +20,7 @@ use serde_json::value::RawValue;
 use tokio::time::MissedTickBehavior;
 
 use super::gateway::Traffic;
+use super::mail::Received;
 use super::stripe::Books;
 use super::{Ports, Sandbox, apim, locked};
 
@@ -54,15 +55,18 @@ pub struct Snapshot {
     now: DateTime<Utc>,
     served_until: DateTime<Utc>,
     ports: Ports,
-    state: State<Books, apim::state::State, Traffic>,
+    state: State<Books, apim::state::State, Traffic, Vec<Received>>,
 }
 
 /// Owned when it is read, borrowed when it is written.
 #[derive(Serialize, Deserialize)]
-struct State<S, A, G> {
+struct State<S, A, G, M> {
     stripe: S,
     azure: A,
     gateway: G,
+    /// A file from before there was a mail server has none.
+    #[serde(default)]
+    mail: M,
 }
 
 /// The file. What changes with time alone is beside the state, so that a state is known again.
@@ -139,6 +143,7 @@ impl Snapshot {
         sandbox.stripe.account().resume(self.state.stripe);
         *sandbox.azure.state() = self.state.azure;
         *sandbox.gateway.traffic() = self.state.gateway;
+        sandbox.mail.resume(self.state.mail);
     }
 }
 
@@ -233,11 +238,13 @@ impl Keeper {
     fn pack(&self) -> io::Result<(Option<DateTime<Utc>>, Box<RawValue>)> {
         let traffic = self.sandbox.gateway.traffic();
         let azure = self.sandbox.azure.state();
+        let mail = self.sandbox.mail.received();
         let account = self.sandbox.stripe.account();
         let state = State {
             stripe: &account.books,
             azure: &*azure,
             gateway: &*traffic,
+            mail,
         };
         let packed = serde_json::value::to_raw_value(&state)?;
         Ok((traffic.served_until, packed))

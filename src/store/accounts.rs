@@ -12,7 +12,10 @@ pub struct Account {
     pub user_id: UserId,
     /// In lower case; no two accounts share one.
     pub email: String,
-    /// An argon2id hash as a PHC string.
+    /// When somebody has shown that the address is theirs; absent until then, and where no mail is
+    /// sent.
+    pub email_confirmed_at: Option<DateTime<Utc>>,
+    /// An argon2id hash as a PHC string, or [`NO_PASSWORD`].
     pub password_hash: Secret,
     pub first_name: String,
     pub last_name: String,
@@ -25,19 +28,20 @@ pub struct Account {
 /// here, or it is lost. Its owner gets in by way of the e-mail address.
 pub const NO_PASSWORD: &str = "!";
 
-const COLUMNS: &str =
-    "user_id, email, password_hash, first_name, last_name, created_at, apim_created_at";
+const COLUMNS: &str = "user_id, email, email_confirmed_at, password_hash, first_name, last_name, \
+    created_at, apim_created_at";
 
 /// Adds an account; `false`, and nothing is changed, when its e-mail address has one already.
 pub fn add(db: &Connection, account: &Account) -> Result<bool, StoreError> {
     let sql = format!(
         "INSERT INTO accounts ({COLUMNS})
-         VALUES (:id, :email, :hash, :first, :last, :created, :apim)
+         VALUES (:id, :email, :confirmed, :hash, :first, :last, :created, :apim)
          ON CONFLICT (email) DO NOTHING"
     );
     let added = db.prepare_cached(&sql)?.execute(named_params! {
         ":id": account.user_id.as_str(),
         ":email": account.email,
+        ":confirmed": account.email_confirmed_at.map(seconds),
         ":hash": account.password_hash.expose(),
         ":first": account.first_name,
         ":last": account.last_name,
@@ -52,6 +56,29 @@ pub fn confirm(db: &Connection, user_id: &UserId, now: DateTime<Utc>) -> Result<
     let mut statement =
         db.prepare_cached("UPDATE accounts SET apim_created_at = ?2 WHERE user_id = ?1")?;
     statement.execute((user_id.as_str(), seconds(now)))?;
+    Ok(())
+}
+
+/// Notes that `email` is its holder's, if it is still the account's address.
+pub fn confirm_email(
+    db: &Connection,
+    user_id: &UserId,
+    email: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached(
+        "UPDATE accounts SET email_confirmed_at = coalesce(email_confirmed_at, ?3)
+         WHERE user_id = ?1 AND email = ?2",
+    )?;
+    statement.execute((user_id.as_str(), email, seconds(now)))?;
+    Ok(())
+}
+
+/// Puts a new password's hash in the place of the old one's.
+pub fn set_password(db: &Connection, user_id: &UserId, hash: &Secret) -> Result<(), StoreError> {
+    let mut statement =
+        db.prepare_cached("UPDATE accounts SET password_hash = ?2 WHERE user_id = ?1")?;
+    statement.execute((user_id.as_str(), hash.expose()))?;
     Ok(())
 }
 
@@ -102,10 +129,12 @@ fn account(row: &Row<'_>) -> Result<Account, StoreError> {
     let user_id: String = row.get("user_id")?;
     let password_hash: String = row.get("password_hash")?;
     let apim_created_at: Option<i64> = row.get("apim_created_at")?;
+    let email_confirmed_at: Option<i64> = row.get("email_confirmed_at")?;
     Ok(Account {
         user_id: UserId::parse(&user_id)
             .map_err(|_| StoreError::Nonsense(format!("the user id {user_id}")))?,
         email: row.get("email")?,
+        email_confirmed_at: email_confirmed_at.map(time).transpose()?,
         password_hash: Secret::new(password_hash),
         first_name: row.get("first_name")?,
         last_name: row.get("last_name")?,
@@ -130,6 +159,7 @@ pub(crate) mod testing {
         Account {
             user_id: UserId::parse(user_id).unwrap(),
             email: email.to_owned(),
+            email_confirmed_at: None,
             password_hash: Secret::new("$argon2id$…"),
             first_name: "Ada".to_owned(),
             last_name: "Lovelace".to_owned(),

@@ -11,6 +11,8 @@ use super::{StoreError, seconds};
 
 /// How long an event that is done is kept. Stripe sends one again for at most 30 days.
 const EVENTS_KEPT: TimeDelta = TimeDelta::days(90);
+/// How long it is kept that a message was sent; what caused it cannot come again after that.
+const MAILS_KEPT: TimeDelta = TimeDelta::days(90);
 const JOB_RUNS_KEPT: TimeDelta = TimeDelta::days(90);
 /// Rows of one table that go at once: a few milliseconds of the writer's time.
 const PIECE: u32 = 1_000;
@@ -33,6 +35,16 @@ pub fn tidy(db: &Connection, now: DateTime<Utc>) -> Result<usize, StoreError> {
             "DELETE FROM sessions WHERE rowid IN (SELECT rowid FROM sessions
              WHERE expires_at <= ?1 LIMIT ?2)",
             now,
+        ),
+        (
+            "DELETE FROM links WHERE rowid IN (SELECT rowid FROM links
+             WHERE expires_at <= ?1 LIMIT ?2)",
+            now,
+        ),
+        (
+            "DELETE FROM mails WHERE mail_id IN (SELECT mail_id FROM mails
+             WHERE settled_at <= ?1 ORDER BY settled_at LIMIT ?2)",
+            now - MAILS_KEPT,
         ),
         (
             "DELETE FROM delegations WHERE rowid IN (SELECT rowid FROM delegations

@@ -19,6 +19,8 @@ pub mod housekeeping;
 pub mod inbox;
 pub mod invoices;
 pub mod jobs;
+pub mod links;
+pub mod mails;
 pub mod sessions;
 pub mod settings;
 pub mod subscriptions;

@@ -47,6 +47,13 @@ pub fn end(db: &Connection, token_hash: &[u8; 32]) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Signs an account out everywhere.
+pub fn end_all(db: &Connection, user_id: &UserId) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached("DELETE FROM sessions WHERE user_id = ?1")?;
+    statement.execute([user_id.as_str()])?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;

@@ -15,6 +15,7 @@ mod demo;
 mod faults;
 mod inbox;
 mod keys;
+mod mail;
 mod metering;
 mod missed;
 mod purchase;

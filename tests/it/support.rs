@@ -17,6 +17,7 @@ use tollhouse::config::{Config, Environment};
 use tollhouse::sandbox::configuration::{self, Product};
 use tollhouse::sandbox::faults::{Fault, Kind};
 use tollhouse::sandbox::journal::{Entry, Side};
+use tollhouse::sandbox::mail::Received;
 use tollhouse::sandbox::{self, Ports, Sandbox};
 
 pub(crate) const CATALOGUE: &str = include_str!("../../payment/monetizationModels.json");
@@ -95,10 +96,29 @@ impl TestApp {
         })
     }
 
+    /// With the section `[mail]` left out.
+    pub(crate) fn start_without_mail() -> Self {
+        let clock = sandbox::clock::Clock::standing(START.parse().unwrap());
+        let started = Self::start_configured(clock, |text| {
+            let (before, rest) = text.split_once("[mail]\n").expect("the section is there");
+            let (_, after) = rest.split_once("\n[").expect("a section follows");
+            format!("{before}[{after}")
+        });
+        started.set_up();
+        started
+    }
+
     /// Before `sync apply`.
     pub(crate) fn start_unprepared(
         clock: sandbox::clock::Clock,
         settings: &[(&str, &str)],
+    ) -> Self {
+        Self::start_configured(clock, |text| with_settings(text, settings))
+    }
+
+    fn start_configured(
+        clock: sandbox::clock::Clock,
+        change: impl FnOnce(String) -> String,
     ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -120,7 +140,7 @@ impl TestApp {
             catalogue,
         };
         let config_file = folder.path().join("tollhouse.toml");
-        let text = with_settings(configuration::text(&sandbox, &product), settings);
+        let text = change(configuration::text(&sandbox, &product));
         std::fs::write(&config_file, text).unwrap();
         let config = Config::load(Some(&config_file), &Environment::default())
             .unwrap_or_else(|problems| panic!("{problems}"));
@@ -249,6 +269,13 @@ impl TestApp {
             entry.side == side && entry.method == method && entry.target.contains(path)
         });
         entries
+    }
+
+    /// The messages that arrived at this address, the oldest first.
+    pub(crate) fn mails(&self, to: &str) -> Vec<Received> {
+        let mut received = self.sandbox.mail.received();
+        received.retain(|message| message.to == to);
+        received
     }
 
     /// The secret of the webhook endpoint, as Stripe's answer to its creation shows it.
@@ -400,7 +427,7 @@ fn is_misunderstood(entry: &Entry) -> bool {
     let vendor = match entry.side {
         Side::Stripe => entry.target.starts_with("/v1/"),
         Side::Azure => true,
-        Side::Portal | Side::Gateway | Side::Webhook => false,
+        Side::Portal | Side::Gateway | Side::Webhook | Side::Mail => false,
     };
     let says = |text: &str| entry.response_body.contains(text);
     let unknown = says("Unrecognized request URL") || says("parameter_unknown");

@@ -16,7 +16,9 @@ const ADAPTERS: &[&str] = &["apim", "store", "stripe"];
 /// Page shell, errors and assets.
 const SHELL: &[&str] = &["web"];
 /// They do not know each other.
-const FEATURES: &[&str] = &["admin", "doctor", "metering", "portal", "sync", "webhook"];
+const FEATURES: &[&str] = &[
+    "admin", "doctor", "mail", "metering", "portal", "sync", "webhook",
+];
 
 /// The rows of the table: which modules, and what they may import besides [`LOWEST`].
 const TABLE: &[(&[&str], &[&[&str]])] = &[

@@ -41,6 +41,8 @@ pub struct SignInPage<'a> {
     pub next: &'a str,
     /// The address of the page to sign up.
     pub register_url: &'a str,
+    /// Where to get a link to sign in; absent where no messages are sent.
+    pub by_mail_url: Option<&'a str>,
 }
 
 impl SignInPage<'_> {
@@ -63,6 +65,10 @@ impl SignInPage<'_> {
                     (password_field("current-password", None, None))
                     button.button.wide #sign-in { "Sign in" }
                 }
+            }
+            p.aside {
+                a href="/forgotten-password" { "Forgotten your password?" }
+                @if let Some(address) = self.by_mail_url { " · " a href=(address) { "Sign in by mail" } }
             }
             p.aside { "New here? " a href=(self.register_url) { "Create an account" } }
         }
@@ -162,7 +168,7 @@ fn name_field<'a>(
     }
 }
 
-fn email_field(value: &str, error: Option<&str>) -> Markup {
+pub(super) fn email_field(value: &str, error: Option<&str>) -> Markup {
     let field = Field {
         id: "email",
         name: "email",
@@ -177,7 +183,7 @@ fn email_field(value: &str, error: Option<&str>) -> Markup {
     field.render()
 }
 
-fn password_field(
+pub(super) fn password_field(
     autocomplete: &'static str,
     hint: Option<&'static str>,
     error: Option<&str>,
@@ -232,6 +238,7 @@ mod tests {
             csrf: "token",
             next: "/subscribe/payg",
             register_url: "/register?next=/subscribe/payg",
+            by_mail_url: None,
         };
         let html = page.render(&Page::new("Sign in")).into_string();
         assert!(html.contains("name=\"next\" value=\"/subscribe/payg\""));

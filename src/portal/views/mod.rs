@@ -5,6 +5,7 @@
 pub mod account;
 pub mod guidance;
 pub mod keys;
+pub mod links;
 pub mod plans;
 pub mod purchase;
 pub mod subscriptions;

@@ -251,6 +251,8 @@ fn welcome() -> Markup {
 pub struct AccountPage<'a> {
     pub full_name: String,
     pub email: &'a str,
+    /// Whether messages are sent, but none to this address, because it is not confirmed.
+    pub is_unconfirmed: bool,
     pub lines: Vec<Line>,
     pub csrf: &'a str,
 }
@@ -262,6 +264,7 @@ impl AccountPage<'_> {
                 h1 { "My account" }
                 p.lead { (self.full_name) " " (PreEscaped("&middot;")) " " (self.email) }
             }
+            @if self.is_unconfirmed { (self.confirmation()) }
             @if self.lines.is_empty() {
                 section.card.empty {
                     h2 { "No subscriptions yet" }
@@ -274,6 +277,19 @@ impl AccountPage<'_> {
             }
         };
         page.render(viewer, &content)
+    }
+
+    fn confirmation(&self) -> Markup {
+        html! {
+            form.alert.confirmation method="post" action="/account/confirmation" {
+                (csrf_field(self.csrf))
+                p {
+                    "Your address is not confirmed, so we do not write to it, not even when a payment fails. "
+                    "Open the link in the message that we sent you."
+                }
+                button.quiet #send-confirmation { "Send the link again" }
+            }
+        }
     }
 
     fn subscription(&self, line: &Line) -> Markup {

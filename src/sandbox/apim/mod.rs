@@ -74,6 +74,7 @@ pub(crate) mod testing {
             portal: "http://portal.test".to_owned(),
             gateway: "http://gateway.test".to_owned(),
             console: "http://console.test".to_owned(),
+            mail: "smtp://mail.test".to_owned(),
         };
         Azure::new(Clock::standing(now), addresses)
     }

@@ -16,6 +16,7 @@ use super::{calls, lag, redelivery};
 use crate::sandbox::Sandbox;
 use crate::sandbox::faults::Fault;
 use crate::sandbox::journal::{Entry, Side};
+use crate::sandbox::mail::Received;
 
 type Answer = Result<Json<Value>, Problem>;
 
@@ -141,6 +142,25 @@ pub async fn requests(
     let mut entries = sandbox.journal.since(which.after);
     entries.retain(|entry| which.side.is_none_or(|side| side == entry.side));
     Json(entries)
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Mailbox {
+    to: Option<String>,
+    #[serde(default)]
+    after: u64,
+}
+
+pub async fn mail(
+    State(sandbox): State<Sandbox>,
+    Query(mailbox): Query<Mailbox>,
+) -> Json<Vec<Received>> {
+    let mut received = sandbox.mail.received();
+    received.retain(|message| {
+        let is_theirs = mailbox.to.as_ref().is_none_or(|to| *to == message.to);
+        is_theirs && message.number > mailbox.after
+    });
+    Json(received)
 }
 
 pub async fn usage(State(sandbox): State<Sandbox>) -> Json<Value> {

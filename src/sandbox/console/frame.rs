@@ -11,10 +11,11 @@ use crate::sandbox::page::Page;
 
 pub const SCRIPT_PATH: &str = "/console.js";
 
-const ENTRIES: [(&str, &str); 4] = [
+const ENTRIES: [(&str, &str); 5] = [
     ("/", "Overview"),
     ("/faults", "Faults"),
     ("/webhooks", "Webhooks"),
+    ("/mail", "Mail"),
     ("/requests", "Requests"),
 ];
 

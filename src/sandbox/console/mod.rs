@@ -10,6 +10,7 @@
 //! | `POST /api/calls` `{"subscription_id" or "subscription_key", "count", "over_seconds", "path"}` | sends calls through the gateway, now or spread over the time to come |
 //! | `GET`, `POST`, `DELETE /api/faults` | see [`Fault`](super::faults::Fault) |
 //! | `GET /api/requests?after=&side=` | the journal |
+//! | `GET /api/mail?to=&after=` | the messages that arrived, the oldest first |
 //! | `GET /api/usage` | the true call counts by subscription, without lag |
 //! | `POST /api/webhooks/{event}/redeliver` | delivers an event once more |
 //! | `POST /api/lag` `{"reports_seconds", "meter_seconds"}` | how late usage shows up |
@@ -52,6 +53,8 @@ fn pages() -> Router<Sandbox> {
         .route("/faults", get(pages::faults::show))
         .route("/webhooks", get(pages::webhooks::show))
         .route("/requests", get(pages::requests::show))
+        .route("/mail", get(pages::mail::show))
+        .route("/mail/{number}", get(pages::mail::show_html))
         .route("/do/move", post(forms::move_time))
         .route("/do/calls", post(forms::calls))
         .route("/do/fault", post(forms::fault))
@@ -76,6 +79,7 @@ fn json_api() -> Router<Sandbox> {
         .route("/api/calls", post(api::calls))
         .route("/api/faults", faults)
         .route("/api/requests", get(api::requests))
+        .route("/api/mail", get(api::mail))
         .route("/api/usage", get(api::usage))
         .route("/api/webhooks/{event}/redeliver", post(api::redeliver))
         .route("/api/lag", post(api::lag))

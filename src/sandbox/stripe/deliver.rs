@@ -144,9 +144,17 @@ fn send_as_played(stripe: &Stripe, agent: &ureq::Agent, parcel: Parcel, now: Dat
         Some(Kind::DuplicateWebhook) => (2, true),
         Some(Kind::LostWebhook) => (0, true),
         Some(Kind::TimeOutAfterEffect | Kind::ErrorAfterEffect) => (1, false),
-        Some(Kind::TimeOut | Kind::TooManyRequests | Kind::ErrorBeforeEffect | Kind::Nonsense) => {
-            (0, false)
-        }
+        // The mail kinds mean nothing to a delivery; whoever asks for one gets an error.
+        Some(
+            Kind::TimeOut
+            | Kind::TooManyRequests
+            | Kind::ErrorBeforeEffect
+            | Kind::Nonsense
+            | Kind::RefusedMail
+            | Kind::DeferredMail
+            | Kind::DroppedMail
+            | Kind::DroppedAfterMail,
+        ) => (0, false),
     };
     let mut taken = counts;
     for _ in 0..times {

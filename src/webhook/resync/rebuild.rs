@@ -171,6 +171,7 @@ fn account_of(user: &User, now: DateTime<Utc>) -> Option<Account> {
     Some(Account {
         user_id,
         email: user.email.to_lowercase(),
+        email_confirmed_at: None,
         password_hash: Secret::new(accounts::NO_PASSWORD),
         first_name: user.first_name.clone(),
         last_name: user.last_name.clone(),

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use crate::sandbox::Sandbox;
 use crate::sandbox::console::frame::page;
 use crate::sandbox::console::lag;
-use crate::sandbox::faults::{Fault, Kind};
+use crate::sandbox::faults::{Fault, Kind, Scope};
 use crate::sandbox::journal::Side;
 
 /// The sides that receive requests.
@@ -22,6 +22,8 @@ pub async fn show(State(sandbox): State<Sandbox>) -> Response {
         (of_requests())
         h2 { "Webhooks go wrong" }
         (of_deliveries())
+        h2 { "Mail goes wrong" }
+        (of_mail())
         (lags(&sandbox))
     };
     page(&sandbox, "Faults", "/faults", &main)
@@ -41,19 +43,21 @@ fn switched_on(faults: &[Fault]) -> Markup {
 }
 
 fn summary(fault: &Fault) -> Markup {
-    let is_of_deliveries = fault.kind.is_of_deliveries();
+    let scope = fault.kind.scope();
     html! {
         strong { (describe(fault.kind).0) }
         " for the next "
         @if fault.times > 1 { (fault.times) " " }
         @if let Some(method) = fault.method.as_ref().filter(|method| !method.is_empty()) { (method) " " }
-        @match (is_of_deliveries, fault.times) {
-            (true, 1) => "delivery",
-            (true, _) => "deliveries",
-            (false, 1) => "request",
-            (false, _) => "requests",
+        @match (scope, fault.times) {
+            (Scope::Requests, 1) => "request",
+            (Scope::Requests, _) => "requests",
+            (Scope::Deliveries, 1) => "delivery",
+            (Scope::Deliveries, _) => "deliveries",
+            (Scope::Mail, 1) => "message",
+            (Scope::Mail, _) => "messages",
         }
-        @if !is_of_deliveries { " to " (side_name(fault.side)) }
+        @if scope == Scope::Requests { " to " (side_name(fault.side)) }
         @if !fault.path_contains.is_empty() { " with " code { (fault.path_contains) } }
         @if fault.skip > 0 { ", once " (fault.skip) " more have passed" }
     }
@@ -62,7 +66,7 @@ fn summary(fault: &Fault) -> Markup {
 fn of_requests() -> Markup {
     html! {
         form.card.stack method="post" action="/do/fault" {
-            (kinds(false))
+            (kinds(Scope::Requests))
             div.row {
                 div {
                     label for="side" { "Asked of" }
@@ -84,7 +88,7 @@ fn of_requests() -> Markup {
 fn of_deliveries() -> Markup {
     html! {
         form.card.stack method="post" action="/do/fault" {
-            (kinds(true))
+            (kinds(Scope::Deliveries))
             div.row {
                 div {
                     label for="type-contains" { "Event type contains (any if empty)" }
@@ -93,6 +97,23 @@ fn of_deliveries() -> Markup {
                 (times("times-deliveries", "How many deliveries"))
             }
             input type="hidden" name="side" value="webhook";
+            button.main type="submit" { "Switch on" }
+        }
+    }
+}
+
+fn of_mail() -> Markup {
+    html! {
+        form.card.stack method="post" action="/do/fault" {
+            (kinds(Scope::Mail))
+            div.row {
+                div {
+                    label for="recipient-contains" { "Recipient contains (any if empty)" }
+                    input #recipient-contains name="path_contains" placeholder="ada@example.com" maxlength="200";
+                }
+                (times("times-mail", "How many messages"))
+            }
+            input type="hidden" name="side" value="mail";
             button.main type="submit" { "Switch on" }
         }
     }
@@ -107,9 +128,9 @@ fn times(id: &str, label: &str) -> Markup {
     }
 }
 
-fn kinds(of_deliveries: bool) -> Markup {
+fn kinds(scope: Scope) -> Markup {
     let kinds = Kind::ALL.into_iter();
-    let mut kinds = kinds.filter(|kind| kind.is_of_deliveries() == of_deliveries);
+    let mut kinds = kinds.filter(|kind| kind.scope() == scope);
     let first = kinds.next();
     html! {
         fieldset {
@@ -137,6 +158,7 @@ fn side_name(side: Side) -> &'static str {
         Side::Portal => "the developer portal",
         Side::Gateway => "the gateway",
         Side::Webhook => "webhook endpoints",
+        Side::Mail => "the mail server",
     }
 }
 
@@ -167,6 +189,16 @@ fn describe(kind: Kind) -> (&'static str, &'static str) {
         Kind::DuplicateWebhook => ("Twice", "the event arrives two times"),
         Kind::DelayedWebhook => ("Late", "the event arrives an hour late"),
         Kind::ReorderedWebhook => ("Out of order", "the event arrives after the next one"),
+        Kind::RefusedMail => ("Refused", "550: there is no such mailbox"),
+        Kind::DeferredMail => ("Put off", "451: not now, try again later"),
+        Kind::DroppedMail => (
+            "Connection lost",
+            "it ends without an answer, and nothing was taken",
+        ),
+        Kind::DroppedAfterMail => (
+            "Connection lost after the effect",
+            "the message is taken, but the answer never comes",
+        ),
     }
 }
 

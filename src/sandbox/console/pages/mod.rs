@@ -1,6 +1,7 @@
 //! The console's pages. Each reads what it shows and changes nothing.
 
 pub mod faults;
+pub mod mail;
 pub mod overview;
 pub mod requests;
 pub mod webhooks;

@@ -45,7 +45,7 @@ fn guide(sandbox: &Sandbox) -> Markup {
     html! {
         ol #guide {
             li {
-                "Open the " a href=(portal) { "developer portal" } " and sign up. Any e-mail address will do: nothing is sent."
+                "Open the " a href=(portal) { "developer portal" } " and sign up. Any e-mail address will do: what is sent to it is under " a href="/mail" { "mail" } "."
             }
             li {
                 "Choose a " a href={ (portal) "/products" } { "product" } ", subscribe, and pay with the card "
@@ -74,6 +74,11 @@ fn addresses(sandbox: &Sandbox) -> Markup {
         ("Gateway", &own.gateway, "where calls go; it wants a key"),
         ("Stripe", &own.stripe, "API and hosted pages"),
         ("Azure", &own.azure, "management API and tokens"),
+        (
+            "Mail",
+            &own.mail,
+            "SMTP; delivers to nobody but the page mail here",
+        ),
     ];
     html! {
         h2 { "Addresses" }

@@ -55,6 +55,7 @@ fn name(side: Side) -> &'static str {
         Side::Portal => "Portal",
         Side::Gateway => "Gateway",
         Side::Webhook => "Webhook",
+        Side::Mail => "Mail",
     }
 }
 

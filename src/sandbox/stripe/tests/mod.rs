@@ -75,6 +75,7 @@ impl Trial {
             portal: address(),
             gateway: address(),
             console: address(),
+            mail: address(),
         };
         let stripe = Stripe::new(
             clock.clone(),

@@ -46,6 +46,7 @@ impl Shop {
             portal: String::new(),
             gateway: String::new(),
             console: String::new(),
+            mail: String::new(),
         };
         let (faults, journal) = (Arc::new(Faults::default()), Arc::new(Journal::default()));
         let runtime = tokio::runtime::Builder::new_current_thread()
