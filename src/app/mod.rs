@@ -118,6 +118,7 @@ impl App {
             apim: apim.clone(),
             rules: worker_rules(config),
             drafts: Arc::clone(&usage.wake),
+            outbox: outbox.clone(),
         };
         let blocking = Blocking::new(BLOCKING_PLACES);
         let secrets = config.stripe.webhook_secrets.clone();

@@ -8,6 +8,7 @@ mod access;
 mod backoff;
 mod draft;
 pub mod gap;
+mod notices;
 mod observe;
 pub mod resync;
 pub mod signature;

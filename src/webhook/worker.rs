@@ -14,11 +14,12 @@ use tokio::sync::Notify;
 use super::observe::{Ownership, observe};
 use super::resync::as_found;
 use super::subject::Subject;
-use super::{access, backoff, draft};
+use super::{access, backoff, draft, notices};
 use crate::apim::{Apim, SubscriptionState};
 use crate::lifecycle::Status;
 use crate::outbound::CallError;
 use crate::store::inbox::{Ending, Waiting};
+use crate::store::mails::Outbox;
 use crate::store::subscriptions::Subscription;
 use crate::store::{Store, StoreError, checkouts, inbox, invoices, subscriptions};
 use crate::stripe::{self, CheckoutStatus, Stripe};
@@ -49,6 +50,8 @@ pub struct Worker {
     pub rules: Rules,
     /// Announces that an invoice waits to be closed.
     pub drafts: Arc<Notify>,
+    /// For messages to the holders of subscriptions.
+    pub outbox: Outbox,
 }
 
 /// Why a piece of work could not be done.
@@ -250,13 +253,16 @@ impl Worker {
             Seen::Ours(record) => *record,
             Seen::Foreign(why) => return Ok(Outcome::ignored(why)),
         };
+        let seen = record.clone();
         if record.applied != Some(record.wanted) {
             record.recheck_at = Some(now);
         }
         let reason = record.reason.clone();
+        let outbox = self.outbox.clone();
         let draft = draft::to_close(&invoice, &record, self.rules.backstop, now);
         let is_draft = draft.is_some();
         let change = self.store.write(move |db| {
+            notices::queue(db, &outbox, &seen, now)?;
             subscriptions::save(db, &record)?;
             draft.map_or(Ok(()), |draft| invoices::discover(db, &draft))
         });
@@ -384,9 +390,12 @@ impl Worker {
             recheck_at: Some(now + UNFINISHED_DUE_AFTER),
             ..record.clone()
         };
-        self.store
-            .write(move |db| subscriptions::save(db, &intent))
-            .wait()?;
+        let (outbox, seen) = (self.outbox.clone(), record.clone());
+        let change = self.store.write(move |db| {
+            notices::queue(db, &outbox, &seen, now)?;
+            subscriptions::save(db, &intent)
+        });
+        change.wait()?;
         if let Err(error) = access::apply(&self.apim, &record) {
             let error = WorkError::from(error);
             self.put_subscription_back(record.id, &error, now)?;
@@ -399,7 +408,9 @@ impl Worker {
             updated_at: now,
             ..record
         };
+        let outbox = self.outbox.clone();
         let change = self.store.write(move |db| {
+            notices::queue(db, &outbox, &outcome, now)?;
             if let Some(checkout_id) = &outcome.checkout_id {
                 checkouts::complete(db, checkout_id)?;
             }

@@ -12,6 +12,7 @@ use crate::apim::Apim;
 use crate::config::testing::{apim, stripe};
 use crate::lifecycle::Access;
 use crate::outbound::testing::{Reply, Seen, Server, json as reply, with_header};
+use crate::store::mails::Outbox;
 use crate::store::subscriptions::Subscription;
 use crate::store::testing::{Scratch, scratch};
 use crate::store::{inbox, invoices, subscriptions};
@@ -85,6 +86,7 @@ impl Bench {
                 backstop: TimeDelta::hours(48),
             },
             drafts: Arc::new(Notify::new()),
+            outbox: Outbox::off(),
         };
         Self {
             server,

@@ -6,7 +6,7 @@ use tollhouse::sandbox::journal::Side;
 use tollhouse::sandbox::mail::{self, Received};
 
 use crate::browser::{Browser, Page};
-use crate::journey::{PASSWORD, consumer, sign_in};
+use crate::journey::{FAILS_LATER, GOOD_CARD, PASSWORD, buy, consumer, sign_in};
 use crate::support::TestApp;
 
 const ADA: &str = "ada@example.com";
@@ -68,6 +68,86 @@ fn an_address_is_confirmed_by_the_button_behind_the_link_and_once() {
     let again = anyone.get(&link(&message));
     assert_eq!(again.status, 410);
     assert!(again.says("does not work any more"));
+}
+
+/// A browser whose user has signed up and confirmed the address.
+fn confirmed(app: &TestApp) -> Browser {
+    let browser = consumer(app, ADA);
+    press(&browser, &link(&last(app, ADA)));
+    browser
+}
+
+/// The messages to Ada whose subject contains this.
+fn about(app: &TestApp, subject: &str) -> Vec<Received> {
+    app.settle();
+    let mut messages = app.mails(ADA);
+    messages.retain(|message| message.parsed.subject.contains(subject));
+    messages
+}
+
+/// What Ada bought at Stripe.
+fn bought(app: &TestApp) -> String {
+    let mut ids = app.sandbox.azure.subscriptions().into_iter();
+    let bought = ids.find(|subscription| subscription.id.starts_with("sub_"));
+    bought.expect("a subscription was bought").id
+}
+
+#[test]
+fn a_subscription_is_welcomed_once_and_without_its_key() {
+    let app = TestApp::start();
+    let browser = confirmed(&app);
+    let keys = ["basic", "free"].map(|product| buy(&app, &browser, product, GOOD_CARD));
+    app.advance(TimeDelta::days(1));
+    sign_in(&app, &browser, ADA, PASSWORD);
+    for (plan, key) in ["Basic", "Free"].into_iter().zip(keys) {
+        let messages = about(&app, &format!("Your subscription to {plan} works"));
+        assert_eq!(messages.len(), 1, "{plan}");
+        let parsed = &messages[0].parsed;
+        assert!(!parsed.text.contains(&key) && !parsed.html.contains(&key));
+        assert_eq!(browser.get(&link(&messages[0])).text("#primary-key"), key);
+    }
+}
+
+#[test]
+fn a_failed_payment_is_told_once_with_the_end_of_access() {
+    let app = TestApp::start();
+    let browser = confirmed(&app);
+    buy(&app, &browser, "basic", FAILS_LATER);
+    app.advance(TimeDelta::days(36));
+    let messages = about(&app, "A payment for Basic failed");
+    assert_eq!(messages.len(), 1);
+    let text = &messages[0].parsed.text;
+    assert!(text.contains("Access ends on 22 February 2026"), "{text}");
+    assert!(link(&messages[0]).contains("/account/subscriptions/sub_"));
+}
+
+#[test]
+fn each_cancellation_is_confirmed_once() {
+    let app = TestApp::start();
+    let browser = confirmed(&app);
+    buy(&app, &browser, "basic", GOOD_CARD);
+    let path = format!("/v1/subscriptions/{}", bought(&app));
+    for (cancel, expected) in [("true", 1), ("true", 1), ("false", 1), ("true", 2)] {
+        app.ask_stripe("POST", &path, &[("cancel_at_period_end", cancel)]);
+        app.advance(TimeDelta::hours(1));
+        assert_eq!(about(&app, "is cancelled").len(), expected, "{cancel}");
+    }
+    app.advance(TimeDelta::days(40));
+    assert_eq!(about(&app, "Your subscription to Basic").len(), 3);
+    let text = &about(&app, "is cancelled")[0].parsed.text;
+    assert!(
+        text.contains("goes on working until 15 February 2026"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_address_that_is_not_confirmed_gets_nothing_about_subscriptions() {
+    let app = TestApp::start();
+    let browser = consumer(&app, ADA);
+    buy(&app, &browser, "basic", FAILS_LATER);
+    app.advance(TimeDelta::days(36));
+    assert_eq!(app.mails(ADA).len(), 1);
 }
 
 #[test]
