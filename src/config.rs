@@ -97,6 +97,8 @@ pub struct Apim {
     pub gateway_url: Option<String>,
     /// For every call but usage reports, which Azure may take minutes for.
     pub timeout: Duration,
+    /// How often a call whose outcome is unknown is tried.
+    pub attempts: u32,
 }
 
 /// The database.
@@ -283,6 +285,7 @@ fn read_apim(values: &mut Values) -> Option<Apim> {
     let service_name = values.one("apim.service_name", values::path_segment);
     let gateway_url = values.one("apim.gateway_url", values::base_url);
     let timeout = values.one("apim.timeout_seconds", values::seconds(1..=600));
+    let attempts = values.one("apim.attempts", values::number(1..=10));
     Some(Apim {
         arm_url: arm_url?,
         authority_url: authority_url?,
@@ -295,6 +298,7 @@ fn read_apim(values: &mut Values) -> Option<Apim> {
         service_name: service_name?,
         gateway_url,
         timeout: timeout?,
+        attempts: attempts?,
     })
 }
 

@@ -19,7 +19,6 @@ use crate::outbound::{
 
 /// How the other side's name stands in messages.
 pub(super) const SIDE: &str = "Azure";
-const ATTEMPTS: u32 = 3;
 /// Pages read of one list. Azure's largest lists (75,000 subscriptions) come in pages of a
 /// hundred or more.
 const PAGE_LIMIT: usize = 1_000;
@@ -119,7 +118,7 @@ struct Page<T> {
 
 impl Arm {
     pub(super) fn new(settings: &config::Apim) -> Self {
-        let patience = Patience::new(ATTEMPTS, settings.timeout * 2);
+        let patience = Patience::new(settings.attempts, settings.timeout * 2);
         Self::with_patience(settings, patience)
     }
 

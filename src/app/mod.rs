@@ -161,6 +161,11 @@ impl App {
         })
     }
 
+    /// The billing portal and the webhook, for whoever serves them without the background work.
+    pub fn public(&self) -> Router {
+        self.public.clone()
+    }
+
     /// Serves until `shutdown` resolves, then lets what is under way come to its end.
     pub async fn run(
         self,

@@ -160,6 +160,11 @@ pub(super) const KEYS: &[Key] = &[
         "seconds until a call to Azure is given up",
     ),
     plain(
+        "apim.attempts",
+        Default("3"),
+        "attempts for a call to Azure whose outcome is unknown",
+    ),
+    plain(
         "store.path",
         Default("/var/lib/tollhouse/tollhouse.db"),
         "the database file",

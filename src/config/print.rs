@@ -60,6 +60,7 @@ impl Config {
         page.text("service_name", &apim.service_name);
         page.optional("gateway_url", apim.gateway_url.as_deref());
         page.plain("timeout_seconds", apim.timeout.as_secs());
+        page.plain("attempts", apim.attempts);
     }
 
     fn print_rest(&self, page: &mut Page) {

@@ -31,5 +31,6 @@ pub(crate) fn apim(url: &str) -> Apim {
         service_name: "apim".to_owned(),
         gateway_url: None,
         timeout: Duration::from_secs(5),
+        attempts: 1,
     }
 }

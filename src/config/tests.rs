@@ -60,7 +60,7 @@ fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Config, Problems>
 fn changed(from: &str, to: &str) -> String {
     let text = complete();
     assert!(text.contains(from), "{from}");
-    text.replace(from, to)
+    text.replacen(from, to, 1)
 }
 
 /// `setting: what; fix` of each problem of the reference file with one line put in place of another.

@@ -15,6 +15,8 @@ use crate::sandbox::journal::{Entry, Side};
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The most of an endpoint's answer that is read, in bytes.
 const ANSWER_LIMIT: u64 = 64 * 1024;
+/// A connection's buffers, in bytes.
+const BUFFER_BYTES: usize = 16 * 1024;
 /// How late a `DelayedWebhook` arrives.
 const DELAY: TimeDelta = TimeDelta::hours(1);
 /// How long a `ReorderedWebhook` waits for another one to overtake it.
@@ -133,6 +135,9 @@ fn agent() -> ureq::Agent {
         .timeout_global(Some(TIMEOUT))
         .http_status_as_error(false)
         .max_redirects(0)
+        // Made anew for each batch: no more room than an event takes.
+        .input_buffer_size(BUFFER_BYTES)
+        .output_buffer_size(BUFFER_BYTES)
         .user_agent("Stripe/1.0 (+https://stripe.com/docs/webhooks)")
         .build()
         .into()

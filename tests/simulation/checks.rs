@@ -1,0 +1,373 @@
+//! What has to hold when the faults have stopped and all that waited is done. Stated from the
+//! documentation, not from the product's code.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+use tollhouse::sandbox::Sandbox;
+use tollhouse::sandbox::apim::model::SubscriptionState;
+
+use crate::consumer::Consumer;
+use crate::walk::Served;
+use crate::wire::Spell;
+
+/// `access.past_due_grace_days` as the product comes.
+const GRACE: TimeDelta = TimeDelta::days(7);
+/// `metering.backstop_hours` as the product comes.
+const BACKSTOP: TimeDelta = TimeDelta::hours(48);
+/// The sandbox turns a subscription that stays unpaid over to `unpaid` at about the moment at which
+/// the grace ends; then either answer is right for a while.
+const SLACK: TimeDelta = TimeDelta::days(2);
+
+/// What a run leaves behind.
+pub(crate) struct Evidence<'a> {
+    pub(crate) sandbox: &'a Sandbox,
+    pub(crate) store: PathBuf,
+    pub(crate) consumers: &'a [Consumer],
+    pub(crate) served: &'a [Served],
+    /// When the product was down, or met trouble.
+    pub(crate) spells: &'a [Spell],
+}
+
+impl Evidence<'_> {
+    fn now(&self) -> DateTime<Utc> {
+        self.sandbox.clock.now()
+    }
+}
+
+pub(crate) fn check(world: &Evidence<'_>) {
+    every_subscription_has_the_access_that_is_due(world);
+    nobody_has_what_nobody_sold(world);
+    what_was_paid_for_is_there(world);
+    no_customer_has_two_live_subscriptions_on_one_meter(world);
+    nothing_is_stuck(world);
+    every_event_was_taken_once(world);
+    every_invoice_is_right(world);
+}
+
+/// The table: what a subscription's holder may do, by its state at Stripe.
+fn due_access(world: &Evidence<'_>, subscription: &Value) -> Vec<Option<SubscriptionState>> {
+    use SubscriptionState::{Active, Cancelled, Suspended};
+    match text(&subscription["status"]) {
+        "active" | "trialing" => vec![Some(Active)],
+        "incomplete" => vec![None, Some(Suspended)],
+        "incomplete_expired" => vec![None, Some(Cancelled)],
+        "unpaid" | "paused" => vec![Some(Suspended)],
+        "canceled" => match text(&subscription["cancellation_details"]["reason"]) {
+            "payment_failed" | "payment_disputed" => vec![Some(Suspended)],
+            _ => vec![Some(Cancelled)],
+        },
+        "past_due" => {
+            let since = past_due_since(world, text(&subscription["id"]));
+            let now = world.now();
+            if now < since + GRACE {
+                vec![Some(Active)]
+            } else if now < since + GRACE + SLACK {
+                vec![Some(Active), Some(Suspended)]
+            } else {
+                vec![Some(Suspended)]
+            }
+        }
+        other => panic!("the table has no row for {other}"),
+    }
+}
+
+/// When Stripe turned a subscription over to `past_due`, by its events.
+fn past_due_since(world: &Evidence<'_>, id: &str) -> DateTime<Utc> {
+    let events = world.sandbox.stripe.objects("event");
+    let turned = events.iter().rev().find(|event| {
+        let data = &event["data"];
+        data["object"]["id"] == id
+            && data["object"]["status"] == "past_due"
+            && !data["previous_attributes"]["status"].is_null()
+    });
+    let at = turned.expect("an event says so")["created"].as_i64();
+    time(at.unwrap())
+}
+
+fn every_subscription_has_the_access_that_is_due(world: &Evidence<'_>) {
+    for subscription in world.sandbox.stripe.objects("subscription") {
+        let id = text(&subscription["id"]);
+        let held = world.sandbox.azure.subscription(id);
+        let state = held.as_ref().map(|held| held.state);
+        let due = due_access(world, &subscription);
+        let never_seen = state.is_none() && subscription["status"] == "canceled";
+        assert!(
+            due.contains(&state) || never_seen,
+            "{id} is {} at Stripe ({}), so APIM should have it {due:?}, but has {state:?}",
+            subscription["status"],
+            subscription["cancellation_details"]["reason"],
+        );
+        if let Some(held) = held {
+            let metadata = &subscription["metadata"];
+            assert_eq!(held.owner.as_deref(), metadata["apim_user_id"].as_str());
+            assert_eq!(held.product(), metadata["apim_product_id"].as_str());
+        }
+    }
+}
+
+/// No orphans in APIM: what is there was sold, or is free and held once.
+fn nobody_has_what_nobody_sold(world: &Evidence<'_>) {
+    let sold: BTreeSet<String> = ids(&world.sandbox.stripe.objects("subscription"));
+    let mut free = BTreeMap::new();
+    for held in world.sandbox.azure.subscriptions() {
+        let Some(owner) = held.owner.clone() else {
+            continue;
+        };
+        if held.id.starts_with("free_") {
+            *free.entry(owner).or_insert(0) += u32::from(held.state == SubscriptionState::Active);
+        } else {
+            assert!(sold.contains(&held.id), "{} was never sold", held.id);
+        }
+    }
+    for (owner, count) in free {
+        assert_eq!(count, 1, "free subscriptions of {owner}");
+    }
+}
+
+/// Whoever was told that all is well has something to show for it.
+fn what_was_paid_for_is_there(world: &Evidence<'_>) {
+    for consumer in world.consumers {
+        let done = consumer
+            .purchases
+            .iter()
+            .filter(|purchase| purchase.is_done);
+        let names: Vec<_> = consumer
+            .held(world.sandbox)
+            .into_iter()
+            .filter_map(|it| it.display_name)
+            .collect();
+        for purchase in done {
+            assert!(
+                names.contains(&purchase.name) || purchase.is_a_second_free_one(consumer),
+                "{} has {names:?}, but also bought {purchase:?}",
+                consumer.email
+            );
+        }
+    }
+}
+
+/// A meter tells only customers apart (D3).
+fn no_customer_has_two_live_subscriptions_on_one_meter(world: &Evidence<'_>) {
+    let mut seen = BTreeSet::new();
+    for subscription in world.sandbox.stripe.objects("subscription") {
+        if matches!(
+            text(&subscription["status"]),
+            "canceled" | "incomplete_expired"
+        ) {
+            continue;
+        }
+        for item in list(&subscription["items"]) {
+            let meter = text(&item["price"]["recurring"]["meter"]);
+            let customer = text(&subscription["customer"]);
+            if !meter.is_empty() {
+                let fresh = seen.insert((customer.to_owned(), meter.to_owned()));
+                assert!(fresh, "{customer} has two live subscriptions on {meter}");
+            }
+        }
+    }
+}
+
+/// Nothing waits that was due, and nothing was given up.
+fn nothing_is_stuck(world: &Evidence<'_>) {
+    let now = world.now();
+    let day_ago = (now - TimeDelta::days(1)).timestamp();
+    let stuck = [
+        (
+            "events",
+            "SELECT event_type || ' ' || state || ' ' || coalesce(outcome, '') FROM inbox
+            WHERE state IN ('waiting', 'failed') AND ?1 > 0"
+                .to_owned(),
+        ),
+        (
+            "subscriptions",
+            "SELECT subscription_id || ' ' || coalesce(problem, reason)
+            FROM subscriptions WHERE problem IS NOT NULL OR recheck_at <= ?1
+            OR (applied_state IS NOT wanted_state AND recheck_at IS NULL)"
+                .to_owned(),
+        ),
+        (
+            "checkouts",
+            "SELECT checkout_id || ' ' || state FROM checkouts
+            WHERE state IN ('open') AND expires_at < ?1"
+                .to_owned(),
+        ),
+        (
+            "invoices",
+            format!(
+                "SELECT invoice_id || ' ' || state || ' ' || coalesce(problem, '')
+            FROM invoices WHERE state <> 'finalized' AND ?1 > 0
+            AND backstop_at < {}",
+                (now - TimeDelta::hours(3)).timestamp()
+            ),
+        ),
+    ];
+    let db = rusqlite::Connection::open(&world.store).unwrap();
+    for (what, question) in stuck {
+        let mut statement = db.prepare(&question).unwrap();
+        let rows = statement
+            .query_map([day_ago], |row| row.get::<_, String>(0))
+            .unwrap();
+        let rows: Vec<String> = rows.map(Result::unwrap).collect();
+        assert!(rows.is_empty(), "these {what} are stuck: {rows:#?}");
+    }
+    for invoice in world.sandbox.stripe.objects("invoice") {
+        let made = time(invoice["created"].as_i64().unwrap());
+        let is_stuck = invoice["status"] == "draft" && made + BACKSTOP + TimeDelta::hours(3) < now;
+        assert!(
+            !is_stuck || invoice["auto_advance"] == false,
+            "a draft was left behind: {invoice:#}"
+        );
+    }
+}
+
+/// Every event of the last month that Stripe delivered is in the inbox, and was settled.
+fn every_event_was_taken_once(world: &Evidence<'_>) {
+    let db = rusqlite::Connection::open(&world.store).unwrap();
+    let mut statement = db
+        .prepare("SELECT count(*) FROM inbox WHERE event_id = ?1")
+        .unwrap();
+    let month = world.now() - TimeDelta::days(20);
+    for event in world.sandbox.stripe.objects("event") {
+        let is_ours = event["pending_webhooks"] == 0 && listens(world, text(&event["type"]));
+        if is_ours && time(event["created"].as_i64().unwrap()) > month {
+            let count: i64 = statement
+                .query_row([text(&event["id"])], |row| row.get(0))
+                .unwrap();
+            assert_eq!(count, 1, "{} {}", event["id"], event["type"]);
+        }
+    }
+}
+
+fn listens(world: &Evidence<'_>, event_type: &str) -> bool {
+    let endpoints = world.sandbox.stripe.objects("webhook_endpoint");
+    endpoints.iter().any(|endpoint| {
+        let types = endpoint["enabled_events"].as_array().unwrap();
+        types
+            .iter()
+            .any(|asked| asked == event_type || asked == "*")
+    })
+}
+
+/// The calls on an invoice are those that the gateway served in its period, and its amount is what
+/// the price list says of them.
+fn every_invoice_is_right(world: &Evidence<'_>) {
+    let subscriptions = world.sandbox.stripe.objects("subscription");
+    for invoice in world.sandbox.stripe.objects("invoice") {
+        let parent = &invoice["parent"]["subscription_details"]["subscription"];
+        let Some(subscription) = subscriptions.iter().find(|it| it["id"] == *parent) else {
+            continue;
+        };
+        let metered: Vec<&Value> = list(&invoice["lines"])
+            .iter()
+            .filter(|line| is_metered(line, subscription))
+            .collect();
+        if metered.is_empty()
+            || invoice["status"] == "draft"
+            || invoice["billing_reason"] == "subscription_create"
+        {
+            continue;
+        }
+        let period = (
+            time(metered[0]["period"]["start"].as_i64().unwrap()),
+            time(metered[0]["period"]["end"].as_i64().unwrap()),
+        );
+        let served: u64 = world
+            .served
+            .iter()
+            .filter(|served| *parent == served.subscription.as_str())
+            .filter(|served| period.0 <= served.at && served.at < period.1)
+            .map(|served| served.calls)
+            .sum();
+        let billed: u64 = metered.iter().map(|line| quantity(line)).sum();
+        let amount: i64 = metered
+            .iter()
+            .map(|line| line["amount"].as_i64().unwrap())
+            .sum();
+        let product = text(&subscription["metadata"]["apim_product_id"]);
+        let story = || {
+            format!(
+                "invoice {} for {product} of {parent}, {period:?}",
+                invoice["id"]
+            )
+        };
+        assert!(
+            billed <= served,
+            "{}: {billed} billed, {served} served",
+            story()
+        );
+        assert_eq!(
+            amount,
+            price(product, billed),
+            "{}: {billed} calls",
+            story()
+        );
+        assert!(
+            billed == served || had_an_excuse(world, &invoice),
+            "{}: {billed} billed, {served} served, and all was well",
+            story()
+        );
+    }
+}
+
+/// Stripe finalizes by itself an hour after the draft, or at the backstop if it was claimed: usage
+/// is lost only when the product was down then, or could not reach the others.
+fn had_an_excuse(world: &Evidence<'_>, invoice: &Value) -> bool {
+    let from = time(invoice["created"].as_i64().unwrap()) - TimeDelta::hours(1);
+    let to = time(
+        invoice["status_transitions"]["finalized_at"]
+            .as_i64()
+            .unwrap(),
+    );
+    world
+        .spells
+        .iter()
+        .any(|spell| spell.from <= to && from <= spell.to)
+}
+
+fn is_metered(line: &Value, subscription: &Value) -> bool {
+    let price = &line["pricing"]["price_details"]["price"];
+    list(&subscription["items"]).iter().any(|item| {
+        item["price"]["id"] == *price && item["price"]["recurring"]["usage_type"] == "metered"
+    })
+}
+
+fn quantity(line: &Value) -> u64 {
+    line["quantity"].as_u64().unwrap_or_default()
+}
+
+/// The price list of `payment/monetizationModels.json`, in cents: 1 unit = 100 calls.
+fn price(product: &str, calls: u64) -> i64 {
+    // Half a cent and more is a cent.
+    let per_hundred = |calls: u64, cents: u64| (calls * cents * 2 + 100) / 200;
+    let cents = match product {
+        "developer" => per_hundred(calls.saturating_sub(100), 20),
+        "payg" => per_hundred(calls, 15),
+        "standard" => 8_995 + per_hundred(calls.saturating_sub(100_000), 10),
+        "pro" => 44_995 + per_hundred(calls.saturating_sub(500_000), 6),
+        "enterprise" => 74_995 * calls.div_ceil(1_500_000).max(1),
+        other => panic!("{other} has no metered price"),
+    };
+    i64::try_from(cents).unwrap()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value["data"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn ids(objects: &[Value]) -> BTreeSet<String> {
+    objects
+        .iter()
+        .map(|it| text(&it["id"]).to_owned())
+        .collect()
+}
+
+fn time(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).unwrap()
+}

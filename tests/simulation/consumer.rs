@@ -1,0 +1,350 @@
+//! The consumers: what they do on the product's pages and on Stripe's.
+
+use chrono::TimeDelta;
+use http::Request;
+use tollhouse::sandbox::Sandbox;
+use tollhouse::sandbox::apim::model::Subscription;
+
+use crate::dice::Dice;
+
+const GOOD_CARD: &str = "4242424242424242";
+/// Attaches and pays at once, but every later charge fails.
+const FAILS_LATER: &str = "4000000000000341";
+/// Has no money.
+const EMPTY_CARD: &str = "4000000000009995";
+const FORM: &str = "application/x-www-form-urlencoded";
+const PRODUCTS: [(u64, &str); 7] = [
+    (2, "free"),
+    (4, "developer"),
+    (6, "payg"),
+    (2, "basic"),
+    (2, "standard"),
+    (1, "pro"),
+    (2, "enterprise"),
+];
+/// More than anybody needs.
+const SUBSCRIPTIONS: usize = 4;
+
+/// Where consumers live: what they can reach, and how.
+pub(crate) trait Place {
+    fn sandbox(&self) -> &Sandbox;
+
+    fn consumers(&mut self) -> &mut Vec<Consumer>;
+
+    /// A request of a browser to the product; `None` when nobody answered.
+    fn ask(&mut self, request: Request<String>) -> Option<Page>;
+
+    /// A request of a browser to one of Stripe's pages.
+    fn ask_stripe(&mut self, request: Request<String>) -> Page;
+
+    fn note(&self, text: std::fmt::Arguments<'_>);
+
+    /// What somebody would like to buy.
+    fn wish(&self, dice: &mut Dice) -> &'static str {
+        dice.weighted(&PRODUCTS)
+    }
+}
+
+/// What a browser got.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) status: u16,
+    pub(crate) location: Option<String>,
+    cookies: Vec<String>,
+    pub(crate) body: String,
+}
+
+impl Page {
+    pub(crate) fn new(head: &http::response::Parts, body: String) -> Self {
+        let text = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();
+        Self {
+            status: head.status.as_u16(),
+            location: head.headers.get("location").map(text),
+            cookies: head
+                .headers
+                .get_all("set-cookie")
+                .iter()
+                .map(text)
+                .collect(),
+            body,
+        }
+    }
+
+    /// The text between the first `before` and what follows it.
+    fn between(&self, before: &str, after: &str) -> Option<&str> {
+        let (_, rest) = self.body.split_once(before)?;
+        rest.split_once(after).map(|(found, _)| found)
+    }
+}
+
+/// Somebody with an account and a browser that is signed in.
+#[derive(Debug, Clone)]
+pub(crate) struct Consumer {
+    pub(crate) email: String,
+    pub(crate) user_id: String,
+    number: usize,
+    cookie: String,
+    csrf: String,
+    pub(crate) purchases: Vec<Purchase>,
+}
+
+/// An order as its consumer sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Purchase {
+    form_id: String,
+    product: &'static str,
+    pub(crate) name: String,
+    /// Stripe's payment page, once the consumer got there.
+    payment_page: Option<String>,
+    /// Whether Stripe, or for a free plan the product, said that all is well.
+    pub(crate) is_done: bool,
+}
+
+impl Consumer {
+    pub(crate) fn sign_up(world: &mut impl Place, number: usize) -> Self {
+        let mut consumer = Self {
+            email: format!("consumer{number}@example.com"),
+            user_id: String::new(),
+            number,
+            cookie: String::new(),
+            csrf: String::new(),
+            purchases: Vec::new(),
+        };
+        let form = consumer.get(world, "/register").unwrap();
+        consumer.take_cookie(&form);
+        let csrf = form.between("name=\"csrf\" value=\"", "\"").unwrap();
+        let fields = [
+            ("csrf", csrf),
+            ("first_name", "Ada"),
+            ("last_name", "Lovelace"),
+            ("email", &consumer.email),
+            ("password", "correct horse battery"),
+        ];
+        let answer = consumer.post(world, "/register", &fields).unwrap();
+        assert_eq!(answer.status, 303, "{}", answer.body);
+        consumer.take_cookie(&answer);
+        let page = consumer.get(world, "/plans").unwrap();
+        let csrf = page.between("name=\"csrf-token\" content=\"", "\"");
+        csrf.unwrap().clone_into(&mut consumer.csrf);
+        let users = world.sandbox().azure.users();
+        let user = users.iter().find(|user| user.email == consumer.email);
+        consumer.user_id.clone_from(&user.unwrap().id);
+        consumer
+    }
+
+    fn take_cookie(&mut self, page: &Page) {
+        let pairs = page
+            .cookies
+            .iter()
+            .filter_map(|cookie| cookie.split(';').next());
+        self.cookie = pairs.collect::<Vec<_>>().join("; ");
+    }
+
+    fn request(&self, method: &str, path: &str) -> http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "tollhouse")
+            .header("x-forwarded-for", format!("10.0.0.{}", self.number + 1))
+            .header("cookie", &self.cookie)
+    }
+
+    fn get(&self, world: &mut impl Place, path: &str) -> Option<Page> {
+        let request = self.request("GET", path);
+        world.ask(request.body(String::new()).unwrap())
+    }
+
+    /// Sends a form to the product.
+    fn post(&self, world: &mut impl Place, path: &str, fields: &[(&str, &str)]) -> Option<Page> {
+        let request = self.request("POST", path).header("content-type", FORM);
+        world.ask(request.body(encoded(fields)).unwrap())
+    }
+
+    /// Orders something, or sends an order again of which nothing was heard.
+    pub(crate) fn order(at: usize, world: &mut impl Place, dice: &mut Dice) {
+        let wish = world.wish(dice);
+        let consumer = &mut world.consumers()[at];
+        let again = consumer
+            .purchases
+            .iter()
+            .rposition(|purchase| purchase.payment_page.is_none() && !purchase.is_done);
+        let which = match again.filter(|_| dice.percent(70)) {
+            Some(which) => which,
+            None if consumer.purchases.len() >= SUBSCRIPTIONS => return,
+            None => {
+                consumer.purchases.push(Purchase {
+                    form_id: dice.uuid(),
+                    product: wish,
+                    name: format!("No. {}", consumer.purchases.len() + 1),
+                    payment_page: None,
+                    is_done: false,
+                });
+                consumer.purchases.len() - 1
+            }
+        };
+        let consumer = consumer.clone();
+        let purchase = &consumer.purchases[which];
+        world.note(format_args!("consumer {at} orders {}", purchase.product));
+        let fields = [
+            ("csrf", consumer.csrf.as_str()),
+            ("checkout", &purchase.form_id),
+            ("name", &purchase.name),
+        ];
+        let path = format!("/subscribe/{}", purchase.product);
+        let Some(page) = consumer.post(world, &path, &fields) else {
+            return;
+        };
+        // Too many requests: too many purchases are under way.
+        let is_foreseen = matches!(page.status, 303 | 429 | 502..=504);
+        assert!(is_foreseen, "{} {}", page.status, page.body);
+        let Some(location) = page.location else {
+            return;
+        };
+        let purchase = &mut world.consumers()[at].purchases[which];
+        if location.contains("/c/pay/") {
+            purchase.payment_page = Some(path_of(&location));
+        } else {
+            purchase.is_done = true;
+        }
+    }
+
+    /// Pays for an order on Stripe's page, or tries to.
+    pub(crate) fn pay(at: usize, world: &mut impl Place, dice: &mut Dice) {
+        let open = |purchase: &Purchase| purchase.payment_page.is_some() && !purchase.is_done;
+        let Some(which) = world.consumers()[at].purchases.iter().position(open) else {
+            return;
+        };
+        let card = dice.weighted(&[(6, GOOD_CARD), (4, FAILS_LATER), (1, EMPTY_CARD)]);
+        let page = world.consumers()[at].purchases[which].payment_page.clone();
+        world.note(format_args!("consumer {at} pays with {card}"));
+        let answer = send_card(world, &page.unwrap(), card);
+        let purchase = &mut world.consumers()[at].purchases[which];
+        if answer.status == 303 {
+            purchase.is_done = true;
+        } else if answer.status == 410 {
+            // Too late: the session has expired.
+            world.consumers()[at].purchases.remove(which);
+        }
+    }
+
+    /// Opens Stripe's page for card and invoices of one of the subscriptions, and does `what`.
+    pub(crate) fn visit_stripe(at: usize, world: &mut impl Place, dice: &mut Dice, what: Visit) {
+        let consumer = world.consumers()[at].clone();
+        let mut held = consumer.held(world.sandbox());
+        held.retain(|subscription| subscription.id.starts_with("sub_"));
+        if held.is_empty() {
+            return;
+        }
+        let id = dice.pick(&held).id.clone();
+        world.note(format_args!(
+            "consumer {at} visits Stripe for {id}: {what:?}"
+        ));
+        let path = format!("/account/subscriptions/{id}/billing");
+        let fields = [("csrf", consumer.csrf.as_str())];
+        let page = consumer.post(world, &path, &fields);
+        let Some(session) = page.and_then(|page| page.location) else {
+            return;
+        };
+        let session = path_of(&session);
+        match what {
+            Visit::Cancel => {
+                let fields = [("subscription", id.as_str())];
+                world.ask_stripe(stripe_form(&format!("{session}/cancel"), &fields));
+            }
+            Visit::NewCard => {
+                let card = dice.weighted(&[(5, GOOD_CARD), (3, FAILS_LATER)]);
+                send_card(world, &format!("{session}/card"), card);
+            }
+        }
+    }
+
+    /// Pays an open invoice on Stripe's page, as the link in Stripe's mail leads there.
+    pub(crate) fn pay_invoice(at: usize, world: &mut impl Place, dice: &mut Dice) {
+        let email = world.consumers()[at].email.clone();
+        let mut open = world.sandbox().stripe.objects("invoice");
+        open.retain(|it| it["status"] == "open" && it["customer_email"] == email.as_str());
+        if open.is_empty() {
+            return;
+        }
+        let invoice = dice.pick(&open);
+        let id = invoice["id"].as_str().unwrap();
+        world.note(format_args!("consumer {at} pays invoice {id}"));
+        let url = path_of(invoice["hosted_invoice_url"].as_str().unwrap());
+        let card = dice.weighted(&[(5, GOOD_CARD), (1, EMPTY_CARD)]);
+        send_card(world, &url, card);
+    }
+
+    /// The subscriptions that APIM has for the consumer.
+    pub(crate) fn held(&self, sandbox: &Sandbox) -> Vec<Subscription> {
+        let mut held = sandbox.azure.subscriptions_of(&self.user_id);
+        // Free ones have ids that differ from run to run.
+        held.sort_by(|one, other| {
+            (one.created_at, &one.display_name).cmp(&(other.created_at, &other.display_name))
+        });
+        held
+    }
+}
+
+/// What a consumer does on Stripe's page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Visit {
+    Cancel,
+    NewCard,
+}
+
+fn send_card(world: &mut impl Place, path: &str, card: &str) -> Page {
+    let fields = [
+        ("email", "consumer@example.com"),
+        ("card_number", card),
+        ("card_expiry", "12/34"),
+        ("card_cvc", "123"),
+    ];
+    world.ask_stripe(stripe_form(path, &fields))
+}
+
+fn stripe_form(path: &str, fields: &[(&str, &str)]) -> Request<String> {
+    let request = Request::post(path).header("content-type", FORM);
+    request.body(encoded(fields)).unwrap()
+}
+
+fn encoded(fields: &[(&str, &str)]) -> String {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(fields).finish()
+}
+
+fn path_of(url: &str) -> String {
+    let url = url::Url::parse(url).unwrap();
+    url.path().to_owned()
+}
+
+/// Every account's month has a few thousand calls, most at once.
+pub(crate) fn burst(dice: &mut Dice) -> (u64, &'static str) {
+    let count = dice.weighted(&[(3, 1), (3, 37), (3, 120), (1, 999)]);
+    let path = dice.weighted(&[
+        (8, "/weather/today"),
+        (1, "/weather/missing"),
+        (1, "/weather/broken"),
+    ]);
+    (count, path)
+}
+
+/// How long the consumer thinks before the next step.
+pub(crate) fn pause(dice: &mut Dice) -> TimeDelta {
+    match dice.below(10) {
+        0..=1 => TimeDelta::zero(),
+        2..=3 => dice.seconds(1, 3_600),
+        4..=8 => dice.seconds(3_600, 24 * 3_600),
+        _ => dice.seconds(24 * 3_600, 72 * 3_600),
+    }
+}
+
+impl Purchase {
+    /// An account holds a free plan once: whoever orders it again is shown the one that is there.
+    pub(crate) fn is_a_second_free_one(&self, consumer: &Consumer) -> bool {
+        let free = consumer
+            .purchases
+            .iter()
+            .filter(|other| other.product == "free");
+        self.product == "free" && free.count() > 1
+    }
+}

@@ -1,0 +1,147 @@
+//! Months of many consumers in seconds, on a bad day: a seed decides who does what, what goes wrong
+//! at Stripe and Azure, and between which two effects the product is killed.
+//!
+//! `SEED=7 cargo test --test simulation` walks one seed, the same way each time. `SEEDS=10000`
+//! walks as many; without either it is the first 200.
+
+#![cfg(test)]
+
+mod checks;
+mod consumer;
+mod dice;
+mod image;
+mod kill;
+mod walk;
+mod wire;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use walk::Walk;
+use wire::Journal;
+use world::Ground;
+
+/// How many seeds are walked when nobody asks for more.
+const SEEDS: u64 = 200;
+/// How many steps before a failure are shown.
+const SHOWN: usize = 40;
+/// Runs at once: a little more than the processors that they wait for.
+const THREADS: usize = 3;
+
+/// A seed that failed: why, and what happened.
+struct Failure {
+    seed: u64,
+    why: String,
+    journal: Journal,
+}
+
+fn try_seed(ground: &Ground, seed: u64) -> (Journal, Option<Failure>) {
+    let mut journal = Journal::default();
+    let walked = catch_unwind(AssertUnwindSafe(|| Walk::walk(ground, seed, &mut journal)));
+    let failure = walked.err().map(|cause| Failure {
+        seed,
+        why: words(&*cause),
+        journal: journal.clone(),
+    });
+    (journal, failure)
+}
+
+fn words(cause: &(dyn std::any::Any + Send)) -> String {
+    let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| cause.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "it panicked".to_owned())
+}
+
+impl Failure {
+    fn show(&self) {
+        println!("\nSEED={} failed: {}", self.seed, self.why);
+        let lines = &self.journal.lines;
+        let shown = number("SEED").map_or(SHOWN, |_| lines.len());
+        let from = lines.len().saturating_sub(shown);
+        for line in &lines[from..] {
+            println!("{line}");
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whoever looks for a failure says where"
+)]
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().expect("a number"))
+}
+
+#[test]
+fn whatever_goes_wrong_all_is_well_in_the_end() {
+    let seeds = match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SEEDS").unwrap_or(SEEDS),
+    };
+    let started = std::time::Instant::now();
+    let next = AtomicU64::new(seeds.start);
+    let failures = Mutex::new(Vec::new());
+    let totals = Mutex::new(Journal::default());
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS.min(usize::try_from(seeds.end - seeds.start).unwrap()) {
+            scope.spawn(|| {
+                let ground = Ground::prepare();
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    let (journal, failure) = try_seed(&ground, seed);
+                    let mut totals = totals.lock().unwrap();
+                    totals.requests += journal.requests;
+                    totals.troubles += journal.troubles;
+                    totals.kills += journal.kills;
+                    failures.lock().unwrap().extend(failure);
+                }
+            });
+        }
+    });
+    let totals = totals.into_inner().unwrap();
+    println!(
+        "{} seeds in {:.1} s: {} requests of the product, {} of them troubled; killed {} times",
+        seeds.end - seeds.start,
+        started.elapsed().as_secs_f32(),
+        totals.requests,
+        totals.troubles,
+        totals.kills,
+    );
+    let failures = failures.into_inner().unwrap();
+    failures.iter().for_each(Failure::show);
+    let failed: Vec<u64> = failures.iter().map(|failure| failure.seed).collect();
+    assert!(
+        failed.is_empty(),
+        "{} seeds failed: {failed:?}",
+        failed.len()
+    );
+}
+
+#[test]
+fn a_seed_walks_the_same_way_each_time() {
+    let ground = Ground::prepare();
+    let walk = |seed| {
+        let (journal, _) = try_seed(&ground, seed);
+        journal.lines
+    };
+    for seed in [1, 2] {
+        let (first, second) = (walk(seed), walk(seed));
+        let differs = first
+            .iter()
+            .zip(&second)
+            .position(|(one, other)| one != other);
+        assert_eq!(
+            differs,
+            None,
+            "seed {seed}: {:?}",
+            differs.map(|at| (&first[at], &second[at]))
+        );
+        assert_eq!(first.len(), second.len());
+    }
+}
