@@ -18,6 +18,7 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 use crate::apim::Apim;
+use crate::config::Config;
 use crate::secret::Secret;
 use crate::store::mails::Outbox;
 use crate::store::{Store, StoreError, inbox, invoices, jobs, settings, subscriptions, watermark};
@@ -36,6 +37,8 @@ pub struct Admin {
     store: Store,
     prober: Prober,
     password: Secret,
+    /// Whether the settings have a signing secret of Stripe's webhook endpoint.
+    secrets_configured: bool,
     blocking: Blocking,
     /// Woken when waiting events were made due.
     events: Arc<Notify>,
@@ -53,6 +56,8 @@ struct Status {
     failed: Vec<inbox::Entry>,
     /// The API version in which Stripe delivers events, where any came.
     delivered_version: Option<String>,
+    /// Whether we hold a signing secret of Stripe's webhook endpoint.
+    is_secret_known: bool,
     /// How far Stripe's list of events is in the inbox.
     watermark: watermark::Watermark,
     resync: Option<jobs::Run>,
@@ -70,18 +75,18 @@ struct Status {
 
 impl Admin {
     pub fn new(
+        config: &Config,
         store: Store,
         stripe: Stripe,
         apim: Apim,
-        password: Secret,
-        public_url: &str,
         blocking: Blocking,
         events: Arc<Notify>,
     ) -> Self {
         Self {
             store,
-            prober: Prober::new(stripe, apim, public_url),
-            password,
+            prober: Prober::new(stripe, apim, &config.portal.public_url),
+            password: config.status.password.clone(),
+            secrets_configured: !config.stripe.webhook_secrets.is_empty(),
             blocking,
             events,
             outbox: Outbox::off(),
@@ -99,7 +104,10 @@ impl Admin {
         let health = self.prober.latest(now);
         let outbox = self.outbox.clone();
         let read = move || read_status(&store, &outbox, health, now);
-        self.blocking.run(read).await?.map_err(Failure::internal)
+        let status = self.blocking.run(read).await?;
+        let mut status = status.map_err(Failure::internal)?;
+        status.is_secret_known |= self.secrets_configured;
+        Ok(status)
     }
 }
 
@@ -117,6 +125,7 @@ fn read_status(
             events: inbox::newest(db, ROWS)?,
             failed: inbox::failed(db, ROWS)?,
             delivered_version: inbox::newest_api_version(db)?,
+            is_secret_known: settings::get(db, settings::WEBHOOK_SECRET)?.is_some(),
             watermark: watermark::get(db)?,
             resync: jobs::last(db, jobs::RESYNC)?,
             usage_job: jobs::last(db, jobs::USAGE)?,

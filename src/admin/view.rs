@@ -69,7 +69,7 @@ fn content(status: &Status) -> Markup {
     let tiles = [
         tiles::side_tile("Stripe", health, |health| &health.stripe),
         tiles::side_tile("API Management", health, |health| &health.apim),
-        tiles::endpoint_tile(health, status.delivered_version.as_deref()),
+        tiles::endpoint_tile(status),
         tiles::inbox_tile(&status.inbox, status.now),
         tiles::gap_tile(&status.watermark, status.resync.as_ref(), status.now),
         tiles::usage_tile(status.usage_job.as_ref(), status.now),

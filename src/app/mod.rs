@@ -133,16 +133,8 @@ impl App {
             Arc::clone(&events.wake),
         );
         let portal = portal.with_outbox(outbox.clone());
-        let admin = Admin::new(
-            store,
-            stripe,
-            apim,
-            config.status.password.clone(),
-            &config.portal.public_url,
-            blocking,
-            Arc::clone(&events.wake),
-        );
-        let admin = admin.with_outbox(outbox);
+        let wake = Arc::clone(&events.wake);
+        let admin = Admin::new(config, store, stripe, apim, blocking, wake).with_outbox(outbox);
         let public = portal::routes(portal).merge(webhook::routes(webhook));
         Ok(Self {
             public: with_frame(public, &clock),

@@ -71,8 +71,7 @@ const LATE: TimeDelta = TimeDelta::hours(1);
 
 /// Keeps the subscription, in place of what was kept under its id.
 ///
-/// One that is found late is noted as such ([`found_late`]), and the days of its period have to be
-/// read again.
+/// One that is found late is noted as such ([`found_late`]), and its days have to be read again.
 pub fn save(db: &Connection, subscription: &Subscription) -> Result<(), StoreError> {
     let is_late = subscription.updated_at - subscription.started_at > LATE;
     if is_late && !exists(db, &subscription.id)? {
@@ -121,10 +120,8 @@ fn note_late_find(db: &Connection, subscription: &Subscription) -> Result<(), St
         "INSERT OR REPLACE INTO found_late (subscription_id, found_at) VALUES (?1, ?2)",
     )?;
     statement.execute((&subscription.id, seconds(subscription.updated_at)))?;
-    let since = subscription
-        .period
-        .map_or(subscription.started_at, |period| period.start);
-    usage::forget_collected(db, since.date_naive())
+    // Also the days of the period before: its invoice may still be a draft.
+    usage::forget_collected(db, subscription.started_at.date_naive())
 }
 
 /// When a subscription was found that had begun long before.
@@ -405,10 +402,12 @@ mod tests {
 
     use super::testing::subscription;
     use super::{
-        Subscription, all, due_for_recheck, get, metered, newest, retry_stuck, save, stuck,
+        Period, Subscription, all, due_for_recheck, found_late, get, metered, newest, retry_stuck,
+        save, stuck,
     };
     use crate::store::StoreError;
     use crate::store::testing::scratch;
+    use crate::store::usage;
 
     #[test]
     fn a_row_that_makes_no_sense_does_not_hide_the_others() {
@@ -434,6 +433,37 @@ mod tests {
         assert_eq!(ids, ["sub_1", "sub_2"]);
         assert!(unreadable[0].problem.contains("user id"));
         assert!(matches!(one, Err(StoreError::Nonsense(_))), "{one:?}");
+    }
+
+    #[test]
+    fn the_days_of_a_subscription_that_is_found_late_are_read_again() {
+        let scratch = scratch();
+        let change = scratch.store.write(|db| {
+            let started_at = subscription("sub_1").started_at;
+            let now = started_at + TimeDelta::days(40);
+            let first = started_at.date_naive();
+            let before = first.pred_opt().unwrap();
+            for day in before.iter_days().take(41) {
+                usage::mark_collected(db, day, 0, 1, now)?;
+            }
+            let turned = Subscription {
+                period: Some(Period {
+                    start: now,
+                    end: now + TimeDelta::days(30),
+                }),
+                updated_at: now,
+                ..subscription("sub_1")
+            };
+            save(db, &turned)?;
+            let kept = usage::collected_since(db, before)?;
+            assert_eq!(found_late(db, "sub_1")?, Some(now));
+            usage::mark_collected(db, first, 1, 0, now)?;
+            save(db, &turned)?;
+            Ok((kept, usage::collected_at(db, first)?.is_some()))
+        });
+        let (kept, is_kept) = change.wait().unwrap();
+        assert_eq!(kept.len(), 1, "only the day before it began");
+        assert!(is_kept, "it is found once");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::page::{PAGE_SIZE, Page};
 use crate::outbound::CallError;
 
 /// The events that the product acts on: what a webhook endpoint is to deliver, and what fills the
-/// gap when it did not. Few enough for one filter of [`Stripe::event_page`], which takes 20.
+/// gap when it did not. Few enough for one filter of [`Stripe::event_page`].
 ///
 /// Errors of meters are not among them: Stripe sends those to event destinations only.
 pub const HANDLED_EVENTS: [&str; 15] = [
@@ -30,6 +30,10 @@ pub const HANDLED_EVENTS: [&str; 15] = [
     "invoice.payment_failed",
     "invoice.payment_action_required",
 ];
+
+/// Stripe's limit for the filter `types`.
+const TYPES_MAX: usize = 20;
+const _: () = assert!(HANDLED_EVENTS.len() <= TYPES_MAX);
 
 /// An event. It only says that something happened to an object; what is true now is read from
 /// the object itself (design D6).

@@ -39,6 +39,8 @@ enum Turn {
     Done,
     /// There is more to read right away.
     More,
+    /// There is more, and another side has to answer first.
+    Later,
 }
 
 /// What there is to read.
@@ -69,6 +71,7 @@ impl GapFill {
         let (next_look, more) = match self.turn(now) {
             Ok(Turn::Done) => (now + self.every, false),
             Ok(Turn::More) => (now, true),
+            Ok(Turn::Later) => (now + PAUSE_AFTER_TROUBLE.min(self.every), false),
             Err(error) => {
                 self.note(&error)?;
                 (now + PAUSE_AFTER_TROUBLE.min(self.every), false)
@@ -149,7 +152,13 @@ impl GapFill {
         tracing::info!("events are missing that Stripe lists no more: everything is compared");
         let report = self.worker.resync(now)?;
         if !report.is_whole {
-            return Ok(Turn::More);
+            // Without any progress a side is down; each further run would read all lists anew.
+            let stands_still = report.repaired.is_empty();
+            return Ok(if stands_still {
+                Turn::Later
+            } else {
+                Turn::More
+            });
         }
         let change = self
             .worker

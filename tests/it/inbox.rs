@@ -6,6 +6,7 @@ use tollhouse::sandbox::apim::model::Product;
 
 use crate::browser::{Browser, Page};
 use crate::journey::{GOOD_CARD, buy, consumer, pay, to_payment};
+use crate::resync::endpoint_tile;
 use crate::support::{STATUS_PASSWORD, TestApp, basic};
 use crate::webhook::{count, deliver_signed, event, puts};
 
@@ -147,15 +148,6 @@ fn a_thin_event_about_a_meter_is_kept_and_explained() {
         events.contains("could not count a usage report"),
         "{events}"
     );
-}
-
-/// Reads the status page until the answer of the background is there.
-fn endpoint_tile(app: &TestApp) -> String {
-    let pages = std::iter::repeat_with(|| app.status_page("/"));
-    let page = pages
-        .take(10_000)
-        .find(|page| page.text("#endpoint .fact") != "Asking");
-    page.expect("Stripe answers").text("#endpoint")
 }
 
 /// Somebody made the endpoint by hand, with the account's old version.

@@ -55,7 +55,7 @@ fn a_purchase_of_which_every_event_is_lost_is_found_in_stripes_list() {
         "{}",
         page.body
     );
-    assert_eq!(page.text("#gap .fact"), "None");
+    assert_eq!(page.text("#gap .fact"), "Complete");
 }
 
 #[test]
@@ -169,5 +169,5 @@ fn a_long_list_is_read_page_by_page_and_goes_on_where_stripe_failed() {
     assert_eq!(app.status_page("/").text("#gap .fact"), "In trouble");
     app.advance(TimeDelta::minutes(6));
     assert_eq!(crate::webhook::count(&app, "applied"), before + 250);
-    assert_eq!(app.status_page("/").text("#gap .fact"), "None");
+    assert_eq!(app.status_page("/").text("#gap .fact"), "Complete");
 }

@@ -50,14 +50,33 @@ fn lose_the_store(app: &TestApp) {
     app.settle();
 }
 
+/// Deletes the database once nobody has it open: whoever closes one that is gone would delete the
+/// files of the new one that has its name.
 fn delete_the_store(app: &TestApp) {
     let path = app.config.store.path.display().to_string();
+    while is_open(&path) {
+        std::thread::yield_now();
+    }
     for ending in ["", "-wal", "-shm"] {
         let file = format!("{path}{ending}");
         if std::path::Path::new(&file).exists() {
             std::fs::remove_file(file).unwrap();
         }
     }
+}
+
+/// Whether this process has a file open whose name begins so.
+fn is_open(path: &str) -> bool {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .any(|file| file.display().to_string().starts_with(path))
+}
+
+/// What the status page says of the endpoint, once the background has asked for it.
+pub(crate) fn endpoint_tile(app: &TestApp) -> String {
+    let pages = std::iter::repeat_with(|| app.status_page("/"));
+    let mut tiles = pages.take(10_000).map(|page| page.text("#endpoint"));
+    tiles.find(|tile| !tile.contains("Asking")).unwrap()
 }
 
 /// All subscriptions of APIM, with their keys and states.
@@ -179,12 +198,19 @@ fn a_lost_store_comes_back_and_creates_nothing_twice() {
     }
     let tile = page.text("#gap");
     assert!(tile.contains("Everything was compared"), "{tile}");
+    let endpoint = endpoint_tile(&app);
+    assert!(endpoint.contains("Secret unknown"), "{endpoint}");
     // What comes after works as before.
     let basic = stripes_of(&app, "basic");
     app.set_up();
     app.ask_stripe("DELETE", &format!("/v1/subscriptions/{}", id(&basic)), &[]);
     app.settle();
     assert_eq!(app.call_api(&keys[1]), 401);
+    assert!(
+        !app.status_page("/")
+            .text("#endpoint")
+            .contains("Secret unknown")
+    );
 }
 
 #[test]

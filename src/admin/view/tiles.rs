@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
 use super::{Standing, moment};
+use crate::admin::Status;
 use crate::admin::health::{Endpoint, Health, Side};
 use crate::store::inbox::Counts;
 use crate::store::invoices::{Invoice, State};
@@ -76,7 +77,9 @@ pub(super) fn side_tile(
 
 /// The endpoint as Stripe describes it; and as the events look that came from it, should another
 /// one deliver here, too.
-pub(super) fn endpoint_tile(health: Option<&Health>, delivered_version: Option<&str>) -> Tile {
+pub(super) fn endpoint_tile(status: &Status) -> Tile {
+    let health = status.health.as_ref();
+    let delivered_version = status.delivered_version.as_deref();
     let ours = Stripe::api_version();
     let other = |version: Option<&str>| {
         let version = version.unwrap_or("of the account");
@@ -97,10 +100,18 @@ pub(super) fn endpoint_tile(health: Option<&Health>, delivered_version: Option<&
             "Not known",
             "Stripe did not say.".to_owned(),
         ),
+        Some(Some(Endpoint::Delivers(_))) if !status.is_secret_known => (
+            Standing::Bad,
+            "Secret unknown",
+            "What Stripe delivers is refused, because its signing secret is not known here. \
+             `tollhouse sync apply` makes the endpoint anew. Meanwhile events are read from \
+             Stripe’s list."
+                .to_owned(),
+        ),
         Some(Some(Endpoint::Missing)) => (
             Standing::Waiting,
             "None at Stripe",
-            "`tollhouse sync apply` makes one. Without it events are read from Stripe's list."
+            "`tollhouse sync apply` makes one. Without it events are read from Stripe’s list."
                 .to_owned(),
         ),
         Some(Some(Endpoint::Disabled)) => (
@@ -160,7 +171,11 @@ pub(super) fn gap_tile(mark: &Watermark, resync: Option<&Run>, now: DateTime<Utc
         let started = moment(run.started_at);
         match run.complete {
             None => format!("Stripe, APIM and the store are being compared since {started}."),
-            Some(_) => format!("Everything was compared on {started}: {}", run.summary),
+            Some(true) => format!("Everything was compared on {started}. {}", run.summary),
+            Some(false) => format!(
+                "Everything was compared on {started}. {} `tollhouse resync` compares again.",
+                run.summary
+            ),
         }
     });
     let compared = compared.unwrap_or_default();
@@ -174,11 +189,11 @@ pub(super) fn gap_tile(mark: &Watermark, resync: Option<&Run>, now: DateTime<Utc
             format!("Events since {} may be missing.", moment(until)),
         ),
         (Some(until), None) => {
-            let detail = format!("Compared with Stripe’s list up to {}.", moment(until));
+            let detail = format!("Every event up to {} is here.", moment(until));
             if left {
                 (Standing::Bad, "Differences left", detail)
             } else {
-                (Standing::Good, "None", detail)
+                (Standing::Good, "Complete", detail)
             }
         }
         (None, None) => (
@@ -189,7 +204,7 @@ pub(super) fn gap_tile(mark: &Watermark, resync: Option<&Run>, now: DateTime<Utc
     };
     Tile {
         id: "gap",
-        title: "Missing events",
+        title: "In step with Stripe",
         standing,
         fact: fact.to_owned(),
         detail: format!("{detail} {compared}").trim_end().to_owned(),

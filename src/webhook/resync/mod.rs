@@ -33,19 +33,19 @@ impl Report {
     fn summary(&self) -> String {
         /// More would not be read.
         const SHOWN: usize = 5;
-        let mut text = match (self.repaired.len(), self.left.len()) {
+        let (repaired, left) = (self.repaired.len(), self.left.len());
+        let counted = match (repaired, left) {
             (0, 0) => "Nothing differs.".to_owned(),
             (repaired, 0) => format!("{repaired} differences put right."),
-            (repaired, left) => format!("{repaired} differences put right, {left} left."),
+            (repaired, left) => format!("{repaired} differences put right, {left} left:"),
         };
-        for line in self.left.iter().take(SHOWN) {
-            text.push_str(" · ");
-            text.push_str(line);
-        }
-        if self.left.len() > SHOWN {
-            text.push_str(" · …");
-        }
-        text
+        let shown = self.left.iter().take(SHOWN).map(String::as_str);
+        let more = (left > SHOWN).then(|| format!("And {} more.", left - SHOWN));
+        let parts: Vec<&str> = std::iter::once(counted.as_str())
+            .chain(shown)
+            .chain(more.as_deref())
+            .collect();
+        parts.join(" ")
     }
 }
 

@@ -213,7 +213,10 @@ fn unknown_to_stripe(sides: &Sides) -> Option<Difference> {
         ),
         (None, Some(apim)) => {
             let state = state(apim);
-            format!("APIM has it ({state}), and neither Stripe nor the store does")
+            format!(
+                "APIM has it ({state}), and neither Stripe nor the store does; delete it there if \
+                 nobody pays for it"
+            )
         }
         (None, None) => {
             "the store's record of it makes no sense, and nobody else has it".to_owned()
