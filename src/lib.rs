@@ -13,7 +13,7 @@
 //! | transport | [`outbound`] | the one HTTP client: *refused* and *nobody knows* are different errors |
 //! | adapters | [`store`], [`stripe`], [`apim`] | SQLite, Stripe, Azure; they do not know each other |
 //! | shell | [`web`] | what each page needs: frame, errors, cookies, limits |
-//! | features | [`portal`], [`webhook`], [`metering`], [`mail`], [`sync`], [`admin`] | they do not know each other and meet only in the store |
+//! | features | [`portal`], [`webhook`], [`metering`], [`mail`], [`users`], [`sync`], [`admin`] | they do not know each other and meet only in the store |
 //! | whole | [`app`] | builds and wires everything; holds the clock |
 //! | outside | [`sandbox`] | stands for Stripe and Azure; imports none of the above |
 //!
@@ -49,12 +49,27 @@
 //!    whether the daily job is due ([`metering::Metering::run_due`]).
 //! 2. One query a day for all subscriptions ([`apim::Apim::usage_by_subscription`]) fills
 //!    [`store::usage`]; the last days are read again, because usage arrives late.
-//! 3. For each metered subscription the period's days ([`metering::window::days`]) are summed, and the
+//! 3. For each metered subscription the period's days ([`store::period::Period::days`]) are summed, and the
 //!    total goes to Stripe's meter ([`stripe::Stripe::create_meter_event`]), later in time than the
 //!    one before and under an identifier that was written down first.
 //! 4. When Stripe drafts the period's invoice, the worker notes it in [`store::invoices`] and
 //!    [`metering::close`] claims it, waits until usage has settled, reads the days again, reports
 //!    the final total, compares Stripe's figures with [`catalogue::price::invoice`], and finalizes.
+//!
+//! # The way of a cancellation
+//!
+//! 1. The consumer confirms on `/account/subscriptions/{id}/cancel`, whether they came from there or
+//!    from the developer portal; the wish is written down ([`store::cancellations`]).
+//! 2. [`metering::Metering::end_subscriptions`] has Stripe end the subscription with its period. At once means: the usage
+//!    is read and reported first, Stripe's meter has to show it, then the subscription is ended with
+//!    a last invoice, which is closed like that of any period.
+//! 3. The worker sees the subscription's new state and brings APIM to it, as always.
+//!
+//! # The way out
+//!
+//! `/account/close` writes the closing down ([`store::closings`]), and [`users::Users::work`] goes through its
+//! steps: payments that could still be made are expired at Stripe, every subscription is cancelled at once
+//! as above, and when the last invoice is final the APIM user is deleted, and what names the person.
 //!
 //! # Invariants, and what upholds them
 //!
@@ -80,7 +95,12 @@
 //!   `last`, so a later report repairs all earlier ones.
 //! - **One customer never carries two live subscriptions on one meter,** open checkouts included:
 //!   [`store::checkouts::free_customer`].
-//! - **A day belongs to exactly one period,** the one in which it starts: [`metering::window::days`].
+//! - **A day belongs to exactly one period,** the one in which it starts: [`store::period::Period::days`].
+//! - **A subscription ends at Stripe only after its usage is reported,** and what is owed stays owed:
+//!   [`metering::Metering::end_subscriptions`]. What the developer portal cancels in APIM by itself
+//!   is active again until its consumer has confirmed.
+//! - **A key is regenerated once,** however often the form is sent: the form names the key that it is
+//!   to replace (`portal::keys`).
 //! - **No invoice is finalized by us that differs from our own arithmetic.** [`metering::close`] holds
 //!   it and says why. A draft is never left behind either: Stripe finalizes it at the backstop.
 //! - **A report is later than all before it,** also than those of a store that is lost:
@@ -154,5 +174,6 @@ pub mod secret;
 pub mod store;
 pub mod stripe;
 pub mod sync;
+pub mod users;
 pub mod web;
 pub mod webhook;

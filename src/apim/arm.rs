@@ -146,6 +146,16 @@ impl Arm {
         self.outbound.read(&call.operation, &answer)
     }
 
+    /// Sends a change, which Azure answers with the changed thing or with nothing. An answer that is
+    /// neither leaves open whether it happened.
+    pub(super) fn done<T: DeserializeOwned>(&self, call: &Call) -> Result<(), CallError> {
+        let answer = self.send(call)?;
+        if answer.body.is_empty() {
+            return Ok(());
+        }
+        self.outbound.read::<T>(&call.operation, &answer).map(drop)
+    }
+
     /// Like [`Arm::json`], with `None` for what is not there.
     pub(super) fn find<T: DeserializeOwned>(&self, call: &Call) -> Result<Option<T>, CallError> {
         match self.json(call) {
@@ -193,14 +203,23 @@ impl Arm {
     fn next_address<T>(&self, call: &Call, page: &Page<T>, read: usize) -> Option<String> {
         let link = page.next_link.as_deref().filter(|link| !link.is_empty());
         if let Some(link) = link {
-            let path = match link.split_once("://") {
-                Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
-                None => link,
-            };
-            return Some(format!("{}/{}", self.origin, path.trim_start_matches('/')));
+            return Some(self.on_our_host(link));
         }
         let more = !page.value.is_empty() && page.count.is_some_and(|count| count > read);
         more.then(|| self.address(&call.clone().query("$skip", read.to_string())))
+    }
+
+    /// Asks at an address that Azure gave.
+    pub(super) fn follow(&self, call: &Call, link: &str) -> Result<Answer, CallError> {
+        self.send_to(&self.on_our_host(link), call)
+    }
+
+    fn on_our_host(&self, link: &str) -> String {
+        let path = match link.split_once("://") {
+            Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
+            None => link,
+        };
+        format!("{}/{}", self.origin, path.trim_start_matches('/'))
     }
 
     fn address(&self, call: &Call) -> String {

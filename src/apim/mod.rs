@@ -20,7 +20,7 @@ pub use products::{Api, NewProduct, Product};
 pub use reports::UsageRow;
 pub use settings::{Delegation, ServiceInfo};
 pub use subscriptions::{KeyKind, Keys, NewSubscription, Subscription, SubscriptionState};
-pub use users::{NewUser, OUR_NOTE, User};
+pub use users::{Deletion, NewUser, OUR_NOTE, User};
 
 use crate::config;
 use arm::Arm;

@@ -169,7 +169,7 @@ impl Apim {
             .body(json!({
                 "properties": {"state": state.as_str(), "stateComment": comment}
             }));
-        self.arm.send(&call).map(drop)
+        self.arm.done::<Subscription>(&call)
     }
 
     pub fn keys(&self, id: &str) -> Result<Keys, CallError> {

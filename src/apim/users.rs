@@ -35,6 +35,14 @@ pub struct NewUser {
     pub note: String,
 }
 
+/// How far a deletion has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deletion {
+    Done,
+    /// To be asked for at this address.
+    UnderWay(String),
+}
+
 /// A user, as far as we use it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "WireUser")]
@@ -96,6 +104,55 @@ impl Apim {
             }
         }));
         self.arm.json(&call)
+    }
+
+    /// Sets address and names of a user that is there.
+    pub fn update_user(&self, user: &NewUser) -> Result<User, CallError> {
+        let operation = format!("change the user `{}`", user.id);
+        let call = Call::new(operation, Method::PATCH, &path(&user.id))
+            .if_there(true)
+            .body(json!({
+                "properties": {
+                    "email": user.email,
+                    "firstName": user.first_name,
+                    "lastName": user.last_name,
+                }
+            }));
+        self.arm.json(&call)
+    }
+
+    /// Deletes the user with all its subscriptions; one that is not there is deleted. Since version
+    /// 2024-05-01 of the API this is a long-running operation.
+    ///
+    /// # Errors
+    /// Refused without asking Azure for the built-in administrator.
+    pub fn delete_user(&self, id: &UserId) -> Result<Deletion, CallError> {
+        let operation = format!("delete the user `{id}`");
+        if id.as_str() == ADMINISTRATOR {
+            let rule = "the portal's administrator is never deleted";
+            return Err(CallError::forbidden(&operation, SIDE, rule));
+        }
+        let call = Call::new(operation.as_str(), Method::DELETE, &path(id))
+            .if_there(true)
+            .query("deleteSubscriptions", "true");
+        let answer = match self.arm.send(&call) {
+            Err(error) if error.is_not_found() => return Ok(Deletion::Done),
+            other => other?,
+        };
+        match (answer.status, answer.header("location")) {
+            (202, Some(location)) => Ok(Deletion::UnderWay(location.to_owned())),
+            (202, None) => Err(self
+                .arm
+                .nonsense(&operation, "it does not say where to ask again")),
+            _ => Ok(Deletion::Done),
+        }
+    }
+
+    /// Whether a deletion that was under way is over. `location` is where Azure said to ask.
+    pub fn deletion_is_over(&self, location: &str) -> Result<bool, CallError> {
+        let call = Call::new("ask how far a deletion is", Method::GET, "");
+        let answer = self.arm.follow(&call, location)?;
+        Ok(answer.status != 202)
     }
 
     /// A token that signs the user in to the developer portal until `expiry`, at most 30 days

@@ -31,6 +31,7 @@ use crate::portal::{self, Portal};
 use crate::store::mails::Outbox;
 use crate::store::{Store, StoreError, housekeeping};
 use crate::stripe::Stripe;
+use crate::users::Users;
 use crate::web::{self, Blocking, Now, headers};
 use crate::webhook::gap::GapFill;
 use crate::webhook::{self, Webhook, resync, worker};
@@ -77,10 +78,12 @@ pub struct App {
     worker: worker::Worker,
     gap: GapFill,
     metering: Metering,
+    users: Users,
     /// Absent where no mail server is configured.
     mail: Option<mail::Sender>,
     events: Turn,
     usage: Turn,
+    endings: Turn,
     sending: Turn,
 }
 
@@ -98,7 +101,7 @@ impl App {
         let store = Store::open(&config.store.path)?;
         let stripe = Stripe::new(&config.stripe);
         let apim = Apim::new(&config.apim);
-        let (events, usage) = (Turn::default(), Turn::default());
+        let (events, usage, endings) = (Turn::default(), Turn::default(), Turn::default());
         let sending = Turn::default();
         let mail = mail::Sender::new(config, store.clone(), Arc::clone(&catalogue));
         let outbox = match mail {
@@ -120,6 +123,11 @@ impl App {
             drafts: Arc::clone(&usage.wake),
             outbox: outbox.clone(),
         };
+        let users = Users {
+            store: store.clone(),
+            stripe: stripe.clone(),
+            apim: apim.clone(),
+        };
         let blocking = Blocking::new(BLOCKING_PLACES);
         let secrets = config.stripe.webhook_secrets.clone();
         let webhook = Webhook::new(store.clone(), secrets, Arc::clone(&events.wake));
@@ -130,7 +138,10 @@ impl App {
             apim.clone(),
             catalogue,
             blocking.clone(),
-            Arc::clone(&events.wake),
+            portal::Workers {
+                events: Arc::clone(&events.wake),
+                endings: Arc::clone(&endings.wake),
+            },
         );
         let portal = portal.with_outbox(outbox.clone());
         let wake = Arc::clone(&events.wake);
@@ -146,9 +157,11 @@ impl App {
             ),
             worker,
             metering,
+            users,
             mail,
             events,
             usage,
+            endings,
             sending,
         })
     }
@@ -194,6 +207,7 @@ impl App {
     /// The background work does the same by itself; the demo and the tests call this when they
     /// have moved the sandbox's clock.
     pub async fn catch_up(&self) {
+        self.work_on_endings().await;
         self.work_on_events().await;
         self.work_on_usage().await;
         self.work_on_mail().await;
@@ -246,6 +260,29 @@ impl App {
         log_panic(work.await);
     }
 
+    /// What ends, and the accounts that close. On a turn of its own: a consumer waits for it, and
+    /// the daily job may take long.
+    async fn work_on_endings(&self) {
+        let _turn = self.endings.running.lock().await;
+        let (metering, users) = (self.metering.clone(), self.users.clone());
+        let now = (self.clock)();
+        let work = tokio::task::spawn_blocking(move || {
+            let report = |error: &(dyn std::error::Error + 'static)| {
+                tracing::error!(error, "what ends could not be worked on");
+                0
+            };
+            let accounts = users.work(now).unwrap_or_else(|error| report(&error));
+            let ended = metering.end_subscriptions(now);
+            accounts + ended.unwrap_or_else(|error| report(&error)) > 0
+        });
+        match work.await {
+            // The worker looks at what has moved.
+            Ok(true) => self.events.wake.notify_one(),
+            Ok(false) => {}
+            Err(error) => log_panic(Err(error)),
+        }
+    }
+
     async fn work_on_usage(&self) {
         let _turn = self.usage.running.lock().await;
         let (metering, now) = (self.metering.clone(), (self.clock)());
@@ -289,7 +326,7 @@ impl App {
     /// to its end. Each may be killed at any point without loss, but one that ends by itself
     /// leaves nothing to repeat.
     async fn run_background(&self, stopping: watch::Receiver<bool>) -> std::io::Result<()> {
-        let turns = [&self.events, &self.usage, &self.sending];
+        let turns = [&self.events, &self.usage, &self.endings, &self.sending];
         let wakes = turns.map(|turn| Arc::clone(&turn.wake));
         let nudge = move || wakes.iter().for_each(|wake| wake.notify_one());
         // What waited while we were down is due at once.
@@ -310,7 +347,12 @@ impl App {
                 self.work_on_mail().await;
             }
         };
-        tokio::join!(events, usage, sending);
+        let endings = async {
+            while woken(&self.endings.wake, &stopping).await {
+                self.work_on_endings().await;
+            }
+        };
+        tokio::join!(events, usage, endings, sending);
         schedule.stop();
         Ok(())
     }

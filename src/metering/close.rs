@@ -193,13 +193,13 @@ impl Metering {
     }
 
     /// Reads those days of the period again that were last read before their usage had settled.
-    fn reread(
+    pub(super) fn reread(
         &self,
         subscription: &Subscription,
         period: Period,
         now: DateTime<Utc>,
     ) -> Result<(), MeteringError> {
-        let days = window::days(period, subscription.started_at);
+        let days = period.days(subscription.started_at);
         for day in days.start().iter_days().take_while(|day| day <= days.end()) {
             let settled = window::settled(day, self.rules.settle);
             let read_at = self.store.read(|db| usage::collected_at(db, day))?;

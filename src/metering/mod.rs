@@ -9,12 +9,14 @@
 //! - [`close`] holds a period's draft invoice until its usage has settled, reports the final
 //!   total, compares Stripe's figures with ours, and finalizes.
 //!
+//! [`ending`] ends subscriptions as their consumers want it, with the usage reported before.
 //! [`schedule`] decides when. Between the steps lies only the store: each reads what the one
 //! before has written down.
 
 pub mod close;
 mod collect;
 mod compare;
+mod ending;
 mod recall;
 mod report;
 pub mod schedule;
@@ -28,10 +30,9 @@ use std::sync::Arc;
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
 use crate::apim::Apim;
-use crate::catalogue::{Catalogue, Model, StatusClass};
+use crate::catalogue::{Catalogue, Model};
 use crate::outbound::CallError;
 use crate::store::subscriptions::{Period, Subscription};
-use crate::store::usage::Calls;
 use crate::store::{Store, StoreError, usage};
 use crate::stripe::Stripe;
 
@@ -121,22 +122,12 @@ impl Metering {
         subscription: &Subscription,
         period: Period,
     ) -> Result<u64, MeteringError> {
-        let days = window::days(period, subscription.started_at);
+        let days = period.days(subscription.started_at);
         let calls = self
             .store
             .read(|db| usage::total(db, &subscription.id, &days))?;
-        Ok(billable(calls, &self.model(subscription)?.billable))
+        Ok(calls.billable(&self.model(subscription)?.billable))
     }
-}
-
-/// The calls that count, given the classes that do.
-fn billable(calls: Calls, classes: &[StatusClass]) -> u64 {
-    let of_class = |class: &StatusClass| match class {
-        StatusClass::Success => calls.success,
-        StatusClass::Failed => calls.failed,
-        StatusClass::Other => calls.other,
-    };
-    classes.iter().map(of_class).sum()
 }
 
 /// The beginning of the sentence in which a job says what it left undone.
@@ -168,30 +159,7 @@ fn stamp(time: DateTime<Utc>) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{StatusClass, and_problems, billable};
-    use crate::store::usage::Calls;
-
-    #[test]
-    fn only_the_named_classes_count_and_blocked_calls_never_do() {
-        let calls = Calls {
-            success: 1,
-            blocked: 10,
-            failed: 100,
-            other: 1_000,
-        };
-        assert_eq!(
-            billable(calls, &[StatusClass::Success, StatusClass::Other]),
-            1_001
-        );
-        assert_eq!(billable(calls, &[StatusClass::Success]), 1);
-        assert_eq!(billable(calls, &[]), 0);
-        let all = [
-            StatusClass::Success,
-            StatusClass::Failed,
-            StatusClass::Other,
-        ];
-        assert_eq!(billable(calls, &all), 1_101);
-    }
+    use super::and_problems;
 
     #[test]
     fn a_summary_names_a_few_problems_and_counts_the_rest() {

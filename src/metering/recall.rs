@@ -28,7 +28,12 @@ impl Metering {
     ) -> Result<(), MeteringError> {
         let (found_at, last) = self.store.read(|db| {
             let found_at = subscriptions::found_late(db, &subscription.id)?;
-            let last = usage::last_push(db, &subscription.id, period.start)?;
+            let last = usage::last_push(
+                db,
+                &subscription.id,
+                period.start,
+                window::reports_end(period),
+            )?;
             Ok((found_at, last))
         })?;
         let was_there = found_at.is_some_and(|found_at| found_at > period.start);

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{Metering, MeteringError, Outages, billable, stamp, window};
+use super::{Metering, MeteringError, Outages, stamp, window};
 use crate::outbound::CallError;
 use crate::store::subscriptions::{Meter, Period, Subscription};
 use crate::store::usage::{Push, PushState};
@@ -87,9 +87,10 @@ impl Metering {
         }
         if dry_run {
             let calls = self.billable_calls(subscription, period)?;
+            let reports_end = window::reports_end(period);
             let last = self
                 .store
-                .read(|db| usage::last_push(db, &subscription.id, period.start))?;
+                .read(|db| usage::last_push(db, &subscription.id, period.start, reports_end))?;
             return Ok(calls != last.map_or(0, |push| push.calls));
         }
         self.push_total(subscription, period, now)
@@ -134,11 +135,12 @@ impl Metering {
             return Ok(Step::UpToDate);
         };
         let classes = self.model(subscription)?.billable.clone();
-        let days = window::days(period, subscription.started_at);
+        let days = period.days(subscription.started_at);
+        let reports_end = window::reports_end(period);
         let id = subscription.id.clone();
         let change = self.store.write(move |db| {
-            let calls = billable(usage::total(db, &id, &days)?, &classes);
-            let last = usage::last_push(db, &id, period.start)?;
+            let calls = usage::total(db, &id, &days)?.billable(&classes);
+            let last = usage::last_push(db, &id, period.start, reports_end)?;
             if last.as_ref().is_some_and(|last| last.calls > calls) && !is_read(db, &days, now)? {
                 return Ok(Step::UpToDate);
             }

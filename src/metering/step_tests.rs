@@ -163,7 +163,7 @@ fn two_processes_that_report_at_once_send_one_report() {
     let last = bench
         .scratch
         .store
-        .read(|db| usage::last_push(db, "sub_1", start));
+        .read(|db| usage::last_push(db, "sub_1", start, at(4, 1, 0)));
     let last = last.unwrap().unwrap();
     assert_eq!((last.calls, last.state), (1_234, PushState::Delivered));
 }

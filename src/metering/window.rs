@@ -1,47 +1,12 @@
-//! Which UTC days belong to a billing period, and when in it a total may be reported. Pure.
+//! When the usage of a billing period is complete, and when in it a total may be reported. Pure.
 
-use std::ops::RangeInclusive;
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
-
-use crate::store::subscriptions::Period;
+use crate::store::period::{Period, first_day_at_or_after};
 
 /// The end of a period that regular reports leave free for the ones that close it: each report
 /// must carry a later time than the one before and still lie inside the period.
 const RESERVED_FOR_CLOSE: TimeDelta = TimeDelta::hours(1);
-
-/// The UTC days whose usage a period bills, both ends included.
-///
-/// A day belongs to the period in which it starts, whatever the anchor's time of day: so every day
-/// belongs to exactly one period. The first period also takes the day in which the subscription
-/// began, which started before it: no earlier period exists that could have it.
-///
-/// Empty (start after end) where no day starts inside the period.
-pub fn days(period: Period, subscription_start: DateTime<Utc>) -> RangeInclusive<NaiveDate> {
-    let is_first = subscription_start >= period.start || same_day(subscription_start, period.start);
-    let first = if is_first {
-        period.start.date_naive()
-    } else {
-        first_day_at_or_after(period.start)
-    };
-    let last = first_day_at_or_after(period.end)
-        .pred_opt()
-        .unwrap_or(NaiveDate::MIN);
-    first..=last
-}
-
-fn same_day(one: DateTime<Utc>, other: DateTime<Utc>) -> bool {
-    one.date_naive() == other.date_naive()
-}
-
-fn first_day_at_or_after(moment: DateTime<Utc>) -> NaiveDate {
-    let day = moment.date_naive();
-    if moment.time() == NaiveTime::MIN {
-        day
-    } else {
-        day.checked_add_days(Days::new(1)).unwrap_or(day)
-    }
-}
 
 /// The moment from which on no call can add to the period any more: the end of its last day.
 ///
@@ -60,7 +25,7 @@ pub fn settled(day: NaiveDate, settle: TimeDelta) -> DateTime<Utc> {
 /// The timestamp of the next report of a period's total at `now`, given that of the one before.
 ///
 /// Stripe's formula `last` takes the value with the latest timestamp inside the period, so each
-/// report has to be later than the one before and still inside. Absent when the period has no
+/// report has to be later than the one before and still before [`reports_end`]. Absent when the period has no
 /// second left (an hour is kept free for the reports that close it, one a second).
 pub fn report_time(
     period: Period,
@@ -80,28 +45,29 @@ pub fn report_time(
     } else {
         whole
     };
-    (candidate < period.end).then_some(candidate)
+    (candidate < reports_end(period)).then_some(candidate)
 }
 
-/// Stripe's summaries begin and end on whole minutes; a first period begins at any second.
+/// The moment before which a report has to lie to count for the period. Stripe sums meters up by
+/// whole minutes, and a period that was broken off ends at any second.
+pub fn reports_end(period: Period) -> DateTime<Utc> {
+    whole_minute(period.end)
+}
+
+/// The beginning of the minute: Stripe's summaries begin and end there.
 pub fn whole_minute(time: DateTime<Utc>) -> DateTime<Utc> {
     time - TimeDelta::seconds(time.timestamp().rem_euclid(60))
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-    use proptest::prelude::*;
+    use chrono::{DateTime, TimeDelta, Utc};
 
-    use super::{days, report_time, usage_ends};
-    use crate::store::subscriptions::Period;
+    use super::{report_time, usage_ends};
+    use crate::store::period::Period;
 
     fn at(text: &str) -> DateTime<Utc> {
         format!("{text}Z").parse().unwrap()
-    }
-
-    fn day(text: &str) -> NaiveDate {
-        text.parse().unwrap()
     }
 
     fn period(start: &str, end: &str) -> Period {
@@ -109,26 +75,6 @@ mod tests {
             start: at(start),
             end: at(end),
         }
-    }
-
-    #[test]
-    fn a_midnight_period_holds_its_days_and_the_next_period_the_next() {
-        let start = at("2026-01-31T13:45:10");
-        let first = period("2026-01-31T13:45:10", "2026-02-28T00:00:00");
-        assert_eq!(days(first, start), day("2026-01-31")..=day("2026-02-27"));
-        let second = period("2026-02-28T00:00:00", "2026-03-31T00:00:00");
-        assert_eq!(days(second, start), day("2026-02-28")..=day("2026-03-30"));
-        assert_eq!(usage_ends(second), at("2026-03-31T00:00:00"));
-    }
-
-    #[test]
-    fn with_another_anchor_a_day_belongs_to_the_period_in_which_it_starts() {
-        let start = at("2026-01-15T13:00:00");
-        let first = period("2026-01-15T13:00:00", "2026-02-15T13:00:00");
-        assert_eq!(days(first, start), day("2026-01-15")..=day("2026-02-15"));
-        assert_eq!(usage_ends(first), at("2026-02-16T00:00:00"));
-        let second = period("2026-02-15T13:00:00", "2026-03-15T13:00:00");
-        assert_eq!(days(second, start), day("2026-02-16")..=day("2026-03-15"));
     }
 
     #[test]
@@ -159,23 +105,24 @@ mod tests {
         assert!(report_time(first, None, start).unwrap() >= start);
     }
 
-    proptest! {
-        /// Every day from the first on belongs to exactly one of consecutive periods.
-        #[test]
-        fn consecutive_periods_share_out_the_days(
-            start in 1_767_225_600_i64..1_800_000_000,
-            lengths in proptest::collection::vec(86_400_i64..3_000_000, 1..8),
-        ) {
-            let moment = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
-            let mut expected = moment(start).date_naive();
-            let mut from = start;
-            for length in lengths {
-                let period = Period { start: moment(from), end: moment(from + length) };
-                let days = days(period, moment(start));
-                prop_assert_eq!(*days.start(), expected);
-                expected = days.end().succ_opt().unwrap();
-                from += length;
-            }
-        }
+    #[test]
+    fn a_period_that_was_broken_off_takes_reports_until_its_last_whole_minute() {
+        let broken_off = period("2026-01-01T00:00:00", "2026-01-10T12:34:56");
+        let last = at("2026-01-10T12:33:58");
+        let after = at("2026-01-11T12:00:00");
+        assert_eq!(
+            report_time(broken_off, Some(last), after),
+            Some(last + TimeDelta::seconds(1))
+        );
+        let last = at("2026-01-10T12:33:59");
+        assert_eq!(report_time(broken_off, Some(last), after), None);
+    }
+
+    #[test]
+    fn usage_ends_with_the_day_in_which_the_period_does() {
+        let midnight = period("2026-02-28T00:00:00", "2026-03-31T00:00:00");
+        assert_eq!(usage_ends(midnight), at("2026-03-31T00:00:00"));
+        let afternoon = period("2026-01-15T13:00:00", "2026-02-15T13:00:00");
+        assert_eq!(usage_ends(afternoon), at("2026-02-16T00:00:00"));
     }
 }

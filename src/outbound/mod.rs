@@ -7,6 +7,7 @@
 //!
 //! Calls block. They belong on a blocking thread, never on a runtime worker.
 
+pub mod backoff;
 mod error;
 mod retry;
 #[cfg(test)]

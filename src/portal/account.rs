@@ -17,6 +17,7 @@ use super::views::account::{Purpose, SignInPage};
 use super::{Portal, register};
 use crate::secret::Secret;
 use crate::store::accounts::{self, Account};
+use crate::store::closings;
 use crate::store::delegations::Delegation;
 use crate::web::cookies::Cookie;
 use crate::web::extract::Form;
@@ -27,7 +28,7 @@ use crate::web::{ClientAddress, Failure, Now, page};
 /// A company behind one address has to get through.
 pub(super) const ATTEMPTS_PER_ADDRESS: u32 = 100;
 /// How many attempts one account stands in the same window, from wherever they come.
-const ATTEMPTS_PER_ACCOUNT: u32 = 20;
+pub(super) const ATTEMPTS_PER_ACCOUNT: u32 = 20;
 
 /// Where the query's `next` leads.
 pub(super) fn next_in(query: Option<&str>) -> Option<Next> {
@@ -149,6 +150,9 @@ pub(super) async fn sign_in(
     let Some(account) = account else {
         return Ok(refuse("E-mail address and password do not fit."));
     };
+    if portal.is_closing(&account)? {
+        return Ok(refuse("This account is being closed."));
+    }
     if is_somebody_else(&arrived, next.as_ref(), &account) {
         return Ok(refuse(
             "The developer portal is signed in with another account. Sign in with that one.",
@@ -187,6 +191,13 @@ impl Portal {
             let account = Source::Account(email.as_str().to_owned());
             self.count_attempt(account, ATTEMPTS_PER_ACCOUNT, now)
         })
+    }
+
+    fn is_closing(&self, account: &Account) -> Result<bool, Failure> {
+        let closing = self
+            .store
+            .read(|db| closings::is_closing(db, &account.user_id));
+        closing.map_err(Failure::internal)
     }
 
     pub(super) fn count_attempt(

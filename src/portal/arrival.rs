@@ -9,18 +9,21 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Portal;
 use super::delegation::{self, Delegation, Refused};
 use super::developer_portal::ReturnPath;
+use super::next::Next;
 use super::session::{DELEGATION_LENGTH, SignedIn, Visitor};
-use super::views::guidance::{self, Topic};
-use crate::store::delegations;
+use crate::ids::{SubscriptionId, UserId};
+use crate::store::{delegations, subscriptions};
 use crate::web::cookies::Cookie;
-use crate::web::extract::Named;
 use crate::web::token::{Token, sha256};
-use crate::web::{Failure, Now, page};
+use crate::web::{Failure, Now};
+
+/// By when the developer portal has done what it does besides sending the browser here.
+const PORTAL_IS_DONE_AFTER: TimeDelta = TimeDelta::seconds(15);
 
 /// Verifies the request, uses up its salt, and sends the browser on.
 pub(super) async fn arrive(
@@ -34,8 +37,17 @@ pub(super) async fn arrive(
     if let Delegation::Subscribe { product, .. } = &verified.delegation {
         portal.offered(product)?;
     }
+    let wanted = account_of(&verified.delegation);
+    if let (Some(user), Some(signed_in)) = (wanted, &signed_in)
+        && *user != signed_in.account.user_id
+    {
+        return Err(other_account(&signed_in.account.email));
+    }
     let (address, record) = way_on(&verified.delegation, &portal, signed_in.is_some());
     let response = exchange(&portal, &verified.salt, record, &address, now).await?;
+    if let Delegation::Unsubscribe { subscription } = &verified.delegation {
+        look_again(&portal, subscription, now).await?;
+    }
     if let Delegation::SignOut { user } = verified.delegation {
         let own = signed_in.filter(|signed_in| signed_in.account.user_id == user);
         return sign_out(&portal, own, response).await;
@@ -84,7 +96,6 @@ fn way_on(
     let sign_in = |return_path: &ReturnPath| delegations::Delegation::SignIn {
         return_path: return_path.as_str().to_owned(),
     };
-    let help = |topic: Topic| (format!("/help/{}", topic.slug()), None);
     match delegation {
         Delegation::SignIn { return_path } => {
             let address = if signed_in { "/to-portal" } else { "/sign-in" };
@@ -99,12 +110,28 @@ fn way_on(
             };
             (format!("/subscribe/{product}"), Some(record))
         }
-        Delegation::ChangePassword { .. } => help(Topic::ChangePassword),
-        Delegation::ChangeProfile { .. } => help(Topic::ChangeProfile),
-        Delegation::CloseAccount { .. } => help(Topic::CloseAccount),
-        Delegation::Unsubscribe { .. } => help(Topic::Unsubscribe),
-        Delegation::Renew { .. } => help(Topic::Renew),
+        Delegation::ChangePassword { .. } => (Next::Password.path(), None),
+        Delegation::ChangeProfile { .. } => (Next::Profile.path(), None),
+        Delegation::CloseAccount { .. } => (Next::Close.path(), None),
+        Delegation::Unsubscribe { subscription } => {
+            (Next::Cancel(subscription.clone()).path(), None)
+        }
+        Delegation::Renew { subscription } => (Next::Renew(subscription.clone()).path(), None),
     }
+}
+
+/// Has the worker look at a subscription shortly: the portal's older widgets cancel it in APIM by
+/// themselves while they send the browser here, and nobody has confirmed that yet.
+async fn look_again(
+    portal: &Portal,
+    subscription: &SubscriptionId,
+    now: DateTime<Utc>,
+) -> Result<(), Failure> {
+    let id = subscription.clone();
+    let change = portal
+        .store
+        .write(move |db| subscriptions::recheck(db, id.as_str(), now + PORTAL_IS_DONE_AFTER));
+    change.await.map_err(Failure::internal)
 }
 
 /// Ends the session of the user who signed out of the portal. The one change that follows from a
@@ -122,15 +149,30 @@ async fn sign_out(
     Ok(response)
 }
 
-/// `GET /help/{topic}`
-pub(super) async fn help(
-    State(portal): State<Arc<Portal>>,
-    visitor: Visitor,
-    Named(topic): Named<Topic>,
-) -> Response {
-    let home = portal.home.address();
-    let frame = portal.page(guidance::title(topic)).narrow();
-    page::html(guidance::render(topic, &home, &visitor.viewer(), &frame))
+/// The user of the developer portal whom a request about an account is for.
+fn account_of(delegation: &Delegation) -> Option<&UserId> {
+    match delegation {
+        Delegation::ChangePassword { user }
+        | Delegation::ChangeProfile { user }
+        | Delegation::CloseAccount { user } => Some(user),
+        Delegation::SignIn { .. }
+        | Delegation::SignUp { .. }
+        | Delegation::SignOut { .. }
+        | Delegation::Subscribe { .. }
+        | Delegation::Unsubscribe { .. }
+        | Delegation::Renew { .. } => None,
+    }
+}
+
+fn other_account(email: &str) -> Failure {
+    let status = StatusCode::CONFLICT;
+    Failure::new(status, "other_account", "Two accounts")
+        .happened(format!(
+            "You are signed in here as {email}, and in the developer portal with another account. \
+             Nothing was changed."
+        ))
+        .advice("Sign out here, then try again from the developer portal.")
+        .link("/account", "Go to my account")
 }
 
 fn refused(refused: Refused) -> Failure {

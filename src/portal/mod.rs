@@ -11,7 +11,9 @@
 mod account;
 mod apim_user;
 mod arrival;
+mod cancel;
 mod checkout;
+mod close;
 mod confirmation;
 mod credentials;
 pub mod delegation;
@@ -21,6 +23,7 @@ mod links;
 mod next;
 pub mod offer;
 mod plans;
+mod profile;
 mod purchase;
 mod recovery;
 mod register;
@@ -61,6 +64,14 @@ const ATTEMPT_WINDOW: TimeDelta = TimeDelta::minutes(10);
 /// How many addresses and accounts are counted at most.
 const ATTEMPT_SOURCES_MAX: usize = 20_000;
 
+/// Whom the portal wakes when it has written down what a consumer wants.
+pub struct Workers {
+    /// Makes and takes free subscriptions, and looks at others again.
+    pub events: Arc<Notify>,
+    /// Ends subscriptions at Stripe.
+    pub endings: Arc<Notify>,
+}
+
 /// What the portal needs.
 pub struct Portal {
     store: Store,
@@ -76,8 +87,7 @@ pub struct Portal {
     blocking: Blocking,
     /// For passwords.
     hashing: Blocking,
-    /// Woken when there is a free subscription to make.
-    worker: Arc<Notify>,
+    workers: Workers,
     /// For messages to consumers.
     outbox: Outbox,
     /// Without a trailing slash.
@@ -95,7 +105,7 @@ impl Portal {
         apim: Apim,
         catalogue: Arc<Catalogue>,
         blocking: Blocking,
-        worker: Arc<Notify>,
+        workers: Workers,
     ) -> Self {
         let settings = &config.portal;
         let checked = "the configuration was checked when it was read";
@@ -111,7 +121,7 @@ impl Portal {
             attempts: Attempts::new(ATTEMPT_WINDOW, ATTEMPT_SOURCES_MAX),
             blocking,
             hashing: Blocking::new(HASHING_PLACES),
-            worker,
+            workers,
             outbox: Outbox::off(),
             public_url: settings.public_url.clone(),
             session_length: TimeDelta::hours(i64::from(settings.session_hours)),
@@ -138,7 +148,6 @@ pub fn routes(portal: Portal) -> Router {
         .route("/", get(|| async { Redirect::to("/plans") }))
         .route("/plans", get(plans::show))
         .route("/delegation", get(arrival::arrive))
-        .route("/help/{topic}", get(arrival::help))
         .route(
             "/sign-in",
             get(account::show_sign_in).post(account::sign_in),
@@ -178,6 +187,13 @@ pub fn routes(portal: Portal) -> Router {
         )
         .route("/account", get(subscriptions::show_account))
         .route(
+            "/account/password",
+            get(profile::show_password).post(profile::change_password),
+        )
+        .route("/account/profile", get(profile::show).post(profile::change))
+        .route("/account/close", get(close::show).post(close::close))
+        .route("/closed", get(close::show_closed))
+        .route(
             "/account/subscriptions/{id}",
             get(subscriptions::show_subscription),
         )
@@ -188,12 +204,21 @@ pub fn routes(portal: Portal) -> Router {
         .route(
             "/account/subscriptions/{id}/keys/{key}",
             get(keys::show).post(keys::regenerate),
+        )
+        .route(
+            "/account/subscriptions/{id}/cancel",
+            get(cancel::show).post(cancel::cancel),
+        )
+        .route(
+            "/account/subscriptions/{id}/renew",
+            get(cancel::show_renew).post(cancel::renew),
         );
     let json = Router::new()
         .route("/api/monetization-models", get(plans::list_models))
         .route("/api/monetization-models/{id}", get(plans::show_model))
         .route("/api/checkout/session", post(checkout::create_session))
-        .route("/api/checkout/{id}/status", get(subscriptions::show_status));
+        .route("/api/checkout/{id}/status", get(subscriptions::show_status))
+        .route("/api/subscriptions/{id}/status", get(cancel::show_status));
     let all = pages
         .merge(json)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -7,11 +7,16 @@ use crate::ids::{CheckoutId, ProductId, SubscriptionId};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Next {
     Account,
+    Password,
+    Profile,
+    Close,
     ToPortal,
     Subscribe(ProductId),
     Checkout(CheckoutId),
     CheckoutCancelled(CheckoutId),
     Subscription(SubscriptionId),
+    Cancel(SubscriptionId),
+    Renew(SubscriptionId),
 }
 
 impl Next {
@@ -19,15 +24,19 @@ impl Next {
     pub(super) fn parse(path: &str) -> Option<Self> {
         let parts: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
         let checkout = |text: &str| CheckoutId::parse(text).ok();
+        let subscription = |text: &str| SubscriptionId::parse(text).ok();
         match parts[..] {
             ["account"] => Some(Self::Account),
+            ["account", "password"] => Some(Self::Password),
+            ["account", "profile"] => Some(Self::Profile),
+            ["account", "close"] => Some(Self::Close),
             ["to-portal"] => Some(Self::ToPortal),
             ["subscribe", product] => ProductId::parse(product).ok().map(Self::Subscribe),
             ["checkout", id] => checkout(id).map(Self::Checkout),
             ["checkout", id, "cancelled"] => checkout(id).map(Self::CheckoutCancelled),
-            ["account", "subscriptions", id] => {
-                SubscriptionId::parse(id).ok().map(Self::Subscription)
-            }
+            ["account", "subscriptions", id] => subscription(id).map(Self::Subscription),
+            ["account", "subscriptions", id, "cancel"] => subscription(id).map(Self::Cancel),
+            ["account", "subscriptions", id, "renew"] => subscription(id).map(Self::Renew),
             _ => None,
         }
     }
@@ -35,11 +44,16 @@ impl Next {
     pub(super) fn path(&self) -> String {
         match self {
             Self::Account => "/account".to_owned(),
+            Self::Password => "/account/password".to_owned(),
+            Self::Profile => "/account/profile".to_owned(),
+            Self::Close => "/account/close".to_owned(),
             Self::ToPortal => "/to-portal".to_owned(),
             Self::Subscribe(product) => format!("/subscribe/{product}"),
             Self::Checkout(id) => format!("/checkout/{id}"),
             Self::CheckoutCancelled(id) => format!("/checkout/{id}/cancelled"),
             Self::Subscription(id) => format!("/account/subscriptions/{id}"),
+            Self::Cancel(id) => format!("/account/subscriptions/{id}/cancel"),
+            Self::Renew(id) => format!("/account/subscriptions/{id}/renew"),
         }
     }
 
@@ -60,11 +74,16 @@ mod tests {
     fn pages_that_need_an_account_survive_the_way() {
         for path in [
             "/account",
+            "/account/password",
+            "/account/profile",
+            "/account/close",
             "/to-portal",
             "/subscribe/payg",
             "/checkout/c-1",
             "/checkout/c-1/cancelled",
             "/account/subscriptions/sub_1",
+            "/account/subscriptions/sub_1/cancel",
+            "/account/subscriptions/sub_1/renew",
         ] {
             let next = Next::parse(path).unwrap();
             assert_eq!(next.path(), path);

@@ -95,7 +95,7 @@ impl Portal {
             Ok(Placed::Settled(checkout.id))
         });
         let placed = change.await.map_err(Failure::internal)?;
-        self.worker.notify_one();
+        self.workers.events.notify_one();
         Ok(placed)
     }
 
@@ -110,10 +110,17 @@ impl Portal {
         }
         let customer = self.customer(order, &checkout, now)?;
         let session = self.open_session(order, &checkout, customer)?;
-        let (id, kept) = (checkout.id, session.clone());
+        let (checkout_id, kept) = (checkout.id, session.clone());
+        let id = checkout_id.clone();
         let change = self.store.write(move |db| checkouts::open(db, &id, &kept));
-        change.wait().map_err(Failure::internal)?;
-        Ok(Placed::Pay(session))
+        if change.wait().map_err(Failure::internal)? {
+            return Ok(Placed::Pay(session));
+        }
+        // Called off while it was made: the account closes.
+        let key = format!("expire-{checkout_id}");
+        let expired = self.stripe.expire_checkout_session(&session.id, &key);
+        expired.map_err(|error| stripe_failed(error, NOT_CHARGED))?;
+        Err(session_over())
     }
 
     /// Writes the intent down, with a customer that is free for it, or takes up the one that is

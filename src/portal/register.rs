@@ -77,7 +77,7 @@ impl RegisterForm {
     }
 }
 
-fn problem<T>(checked: Result<T, Unacceptable>) -> Option<String> {
+pub(super) fn problem<T>(checked: Result<T, Unacceptable>) -> Option<String> {
     checked.err().map(|problem| problem.to_string())
 }
 

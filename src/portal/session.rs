@@ -12,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Portal;
 use super::next::Next;
 use crate::store::accounts::{self, Account};
+use crate::store::closings;
 use crate::store::{delegations, sessions};
 use crate::web::cookies::Cookie;
 use crate::web::token::Token;
@@ -58,6 +59,12 @@ pub(super) async fn start(
     now: DateTime<Utc>,
     mut response: Response,
 ) -> Result<Response, Failure> {
+    let closing = portal
+        .store
+        .read(|db| closings::is_closing(db, &account.user_id));
+    if closing.map_err(Failure::internal)? {
+        return Err(account_closes());
+    }
     let token = Token::random();
     let (digest, user_id) = (token.digest(), account.user_id.clone());
     let expires_at = now + portal.session_length;
@@ -133,6 +140,14 @@ impl FromRequestParts<Arc<Portal>> for SignedIn {
             _ => SignInFirst::SendAgain,
         })
     }
+}
+
+fn account_closes() -> Failure {
+    let status = StatusCode::CONFLICT;
+    Failure::new(status, "account_closes", "This account is being closed")
+        .happened("Nobody can sign in to it any more. Nothing was changed.")
+        .advice("When it is closed, at most two days later, the address is free for a new account.")
+        .link("/plans", "See the plans")
 }
 
 pub(super) fn session_over() -> Failure {

@@ -14,12 +14,14 @@ use super::Portal;
 use super::account::query_value;
 use super::session::{SignedIn, Visitor, session_over};
 use super::trouble::stripe_failed;
+use super::views::cancel::Ending;
 use super::views::keys::Notice;
 use super::views::subscriptions::{
     AccountPage, CancelledPage, Line, Progress, SubscriptionPage, WaitingPage,
 };
 use crate::ids::{CheckoutId, ProductId, SubscriptionId, UserId};
 use crate::lifecycle::Access;
+use crate::store::cancellations::{self, Cancellation};
 use crate::store::checkouts::{self, Checkout};
 use crate::store::subscriptions::{self, Period, Subscription};
 use crate::web::extract::{Form, Named};
@@ -33,6 +35,7 @@ const REFRESH_SECONDS: u32 = 3;
 pub(super) async fn show_account(
     State(portal): State<Arc<Portal>>,
     signed_in: SignedIn,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
     let account = &signed_in.account;
     let held = portal
@@ -40,15 +43,25 @@ pub(super) async fn show_account(
         .read(|db| subscriptions::of_user(db, &account.user_id))
         .map_err(Failure::internal)?;
     let lines = held.iter().map(|held| portal.line(held));
+    let lines = lines.collect::<Result<_, _>>()?;
     let content = AccountPage {
         full_name: format!("{} {}", account.first_name, account.last_name),
         email: &account.email,
         is_unconfirmed: portal.outbox.is_on() && account.email_confirmed_at.is_none(),
-        lines: lines.collect(),
+        lines,
+        changed: changed(query_value(query.as_deref(), "changed").as_deref()),
         csrf: &signed_in.csrf(),
     };
     let frame = portal.page("My account").current("/account");
     Ok(page::html(content.render(&signed_in.viewer(), &frame)))
+}
+
+fn changed(what: Option<&str>) -> Option<&'static str> {
+    match what? {
+        "password" => Some("Your password was changed. Everywhere else you are signed out."),
+        "profile" => Some("Your changes were saved. The developer portal follows within a minute."),
+        _ => None,
+    }
 }
 
 /// `GET /account/subscriptions/{id}`
@@ -75,7 +88,7 @@ async fn subscription_page(
     let keys = portal.keys(&subscription).await?;
     let return_path = bought.and_then(|checkout| checkout.return_path.as_deref());
     let content = SubscriptionPage {
-        line: portal.line(&subscription),
+        line: portal.line(&subscription)?,
         keys: keys.as_ref(),
         notice,
         fresh: bought.is_some() && keys.is_some(),
@@ -254,15 +267,19 @@ impl Portal {
         Ok((own.ok_or_else(not_found)?, subscription))
     }
 
-    fn plan_name(&self, product: &ProductId) -> String {
+    pub(super) fn plan_name(&self, product: &ProductId) -> String {
         let model = self.catalogue.get(product);
         model.map_or_else(|| product.to_string(), |model| model.display_name.clone())
     }
 
-    fn line(&self, subscription: &Subscription) -> Line {
+    fn line(&self, subscription: &Subscription) -> Result<Line, Failure> {
+        let id = &subscription.id;
+        let cancellation = self.store.read(|db| cancellations::get(db, id));
+        let cancellation = cancellation.map_err(Failure::internal)?;
         let model = self.catalogue.get(&subscription.product_id);
-        Line {
+        Ok(Line {
             id: subscription.id.clone(),
+            ending: ending(subscription, cancellation),
             name: subscription.name.to_string(),
             plan: self.plan_name(&subscription.product_id),
             price: model.map_or_else(String::new, crate::catalogue::Model::price_in_words),
@@ -272,11 +289,28 @@ impl Portal {
             since: day(subscription.started_at),
             period: subscription.period.map(period_in_words),
             billed: subscription.customer_id.is_some(),
-        }
+        })
     }
 }
 
-fn day(moment: DateTime<Utc>) -> String {
+/// Whether the subscription has ended for good, or is about to without anybody's doing.
+pub(super) fn is_over(subscription: &Subscription) -> bool {
+    subscription.ended_at.is_some() || subscription.wanted == Access::Cancelled
+}
+
+fn ending(subscription: &Subscription, cancellation: Option<Cancellation>) -> Ending {
+    if is_over(subscription) {
+        return Ending::Over;
+    }
+    match cancellation {
+        Some(known) if known.is_under_way() => Ending::UnderWay(known.wish),
+        Some(known) if known.is_given_up() => Ending::GivenUp(known.problem.unwrap_or_default()),
+        Some(_) | None if subscription.cancel_at.is_some() => Ending::Scheduled,
+        Some(_) | None => Ending::None,
+    }
+}
+
+pub(super) fn day(moment: DateTime<Utc>) -> String {
     moment.format("%-d %B %Y").to_string()
 }
 

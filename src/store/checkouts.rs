@@ -148,20 +148,44 @@ pub fn is_customer(db: &Connection, customer_id: &str) -> Result<bool, StoreErro
     Ok(statement.exists([customer_id])?)
 }
 
-/// Notes the Checkout session that Stripe made of a planned purchase.
-pub fn open(db: &Connection, id: &str, session: &Session) -> Result<(), StoreError> {
+/// Notes the Checkout session that Stripe made of a planned purchase. `false` when the purchase
+/// was called off meanwhile: then nobody may pay it.
+pub fn open(db: &Connection, id: &str, session: &Session) -> Result<bool, StoreError> {
     let mut statement = db.prepare_cached(
         "UPDATE checkouts SET state = 'open', session_id = ?2, session_url = ?3
          WHERE checkout_id = ?1 AND state = 'planned'",
     )?;
-    statement.execute((id, &session.id, &session.url))?;
-    Ok(())
+    let opened = statement.execute((id, &session.id, &session.url))? == 1;
+    Ok(opened || get(db, id)?.is_some_and(|known| known.state == State::Open))
 }
 
 /// Notes that a purchase is paid, or free.
 pub fn complete(db: &Connection, id: &str) -> Result<(), StoreError> {
     let mut statement =
         db.prepare_cached("UPDATE checkouts SET state = 'completed' WHERE checkout_id = ?1")?;
+    statement.execute([id])?;
+    Ok(())
+}
+
+/// An account's purchases that are neither paid nor called off, as far as we know.
+pub fn unsettled(db: &Connection, user_id: &UserId) -> Result<Vec<Checkout>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM checkouts WHERE user_id = ?1 AND state IN ('planned', 'open')"
+    );
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut rows = statement.query([user_id.as_str()])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(checkout(row)?);
+    }
+    Ok(found)
+}
+
+/// Notes that a purchase cannot be paid any more, whether it has a session or not.
+pub fn call_off(db: &Connection, id: &str) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached(
+        "UPDATE checkouts SET state = 'expired' WHERE checkout_id = ?1 AND state <> 'completed'",
+    )?;
     statement.execute([id])?;
     Ok(())
 }

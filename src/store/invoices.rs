@@ -102,6 +102,20 @@ fn write(db: &Connection, verb: &str, invoice: &Invoice) -> Result<(), StoreErro
     Ok(())
 }
 
+/// Has every draft of a subscription that is not finalized claimed anew.
+pub fn claim_again(db: &Connection, subscription_id: &str) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached(
+        "UPDATE invoices SET state = ?2 WHERE subscription_id = ?1 AND state IN (?3, ?4)",
+    )?;
+    statement.execute((
+        subscription_id,
+        State::Claiming.word(),
+        State::Settling.word(),
+        State::Held.word(),
+    ))?;
+    Ok(())
+}
+
 pub fn get(db: &Connection, id: &str) -> Result<Option<Invoice>, StoreError> {
     Ok(select(db, "invoice_id = ?1", id)?.pop())
 }

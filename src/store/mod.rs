@@ -13,7 +13,9 @@
 //! ```
 
 pub mod accounts;
+pub mod cancellations;
 pub mod checkouts;
+pub mod closings;
 pub mod delegations;
 pub mod housekeeping;
 pub mod inbox;
@@ -21,6 +23,8 @@ pub mod invoices;
 pub mod jobs;
 pub mod links;
 pub mod mails;
+pub mod period;
+pub mod profiles;
 pub mod sessions;
 pub mod settings;
 pub mod subscriptions;

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
+pub use super::period::Period;
 use super::{StoreError, seconds, time, usage};
 use crate::ids::{ProductId, SubscriptionName, UserId};
 use crate::lifecycle::Access;
@@ -42,13 +43,6 @@ pub struct Subscription {
 pub struct Meter {
     pub id: String,
     pub event_name: String,
-}
-
-/// A billing period: the start belongs to it, the end does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Period {
-    pub start: DateTime<Utc>,
-    pub end: DateTime<Utc>,
 }
 
 /// A row that cannot be read. It is left out of every answer, so that it does not keep the others
@@ -232,6 +226,26 @@ pub fn counts(db: &Connection) -> Result<Vec<(String, u64)>, StoreError> {
     )?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Ends a subscription in which Stripe has no part, because its consumer wants that. The worker
+/// takes its access.
+pub fn end_free(
+    db: &Connection,
+    held: &Subscription,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let ended = Subscription {
+        wanted: Access::Cancelled,
+        reason: "The subscription was cancelled.".to_owned(),
+        ended_at: Some(held.ended_at.unwrap_or(now)),
+        recheck_at: Some(now),
+        attempts: 0,
+        problem: None,
+        updated_at: now,
+        ..held.clone()
+    };
+    save(db, &ended)
 }
 
 /// Whether `customer_id` already carries a subscription on this meter that Stripe may still bill.

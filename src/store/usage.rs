@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::subscriptions::Period;
 use super::{StoreError, seconds, time};
+use crate::catalogue::StatusClass;
 
 /// The calls of one subscription, by the class of their answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,6 +22,16 @@ pub struct Calls {
 impl Calls {
     pub fn total(self) -> u64 {
         self.success + self.blocked + self.failed + self.other
+    }
+
+    /// The calls that count, given the classes that do. Blocked ones never do.
+    pub fn billable(self, classes: &[StatusClass]) -> u64 {
+        let of_class = |class: &StatusClass| match class {
+            StatusClass::Success => self.success,
+            StatusClass::Failed => self.failed,
+            StatusClass::Other => self.other,
+        };
+        classes.iter().map(of_class).sum()
     }
 }
 
@@ -133,6 +144,13 @@ pub fn collected_since(
     Ok(days)
 }
 
+/// When any day was last read completely.
+pub fn last_collected(db: &Connection) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT max(read_at) FROM collected_days")?;
+    let read_at: Option<i64> = statement.query_row([], |row| row.get(0))?;
+    read_at.map(time).transpose()
+}
+
 /// A meter event: the calls of a period so far, as an absolute total.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Push {
@@ -207,18 +225,20 @@ pub fn settle_push(
     Ok(())
 }
 
-/// The newest push of a subscription's period.
+/// The newest push of a subscription's period whose event lies before `end`.
 pub fn last_push(
     db: &Connection,
     subscription_id: &str,
     period_start: DateTime<Utc>,
+    end: DateTime<Utc>,
 ) -> Result<Option<Push>, StoreError> {
     let sql = format!(
         "SELECT {PUSH_COLUMNS} FROM meter_pushes
-         WHERE subscription_id = ?1 AND period_start = ?2 ORDER BY event_at DESC LIMIT 1"
+         WHERE subscription_id = ?1 AND period_start = ?2 AND event_at < ?3
+         ORDER BY event_at DESC LIMIT 1"
     );
     let mut statement = db.prepare_cached(&sql)?;
-    let mut rows = statement.query((subscription_id, seconds(period_start)))?;
+    let mut rows = statement.query((subscription_id, seconds(period_start), seconds(end)))?;
     rows.next()?.map(push).transpose()
 }
 
@@ -245,7 +265,7 @@ fn push(row: &Row<'_>) -> Result<Push, StoreError> {
 mod tests {
     use chrono::{DateTime, NaiveDate, Utc};
 
-    use super::{Calls, Day, save_day, total};
+    use super::{Calls, Day, StatusClass, save_day, total};
     use crate::store::testing;
 
     fn day(of_march: u32, success: u64) -> Day {
@@ -259,6 +279,28 @@ mod tests {
                 other: 3,
             },
         }
+    }
+
+    #[test]
+    fn only_the_named_classes_count_and_blocked_calls_never_do() {
+        let calls = Calls {
+            success: 1,
+            blocked: 10,
+            failed: 100,
+            other: 1_000,
+        };
+        assert_eq!(
+            calls.billable(&[StatusClass::Success, StatusClass::Other]),
+            1_001
+        );
+        assert_eq!(calls.billable(&[StatusClass::Success]), 1);
+        assert_eq!(calls.billable(&[]), 0);
+        let all = [
+            StatusClass::Success,
+            StatusClass::Failed,
+            StatusClass::Other,
+        ];
+        assert_eq!(calls.billable(&all), 1_101);
     }
 
     #[test]

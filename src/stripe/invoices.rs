@@ -201,10 +201,18 @@ impl Stripe {
         self.transport.post(&operation, &request, key)
     }
 
+    /// Has Stripe go on collecting an open invoice, which the end of its subscription stops.
+    pub fn collect_invoice(&self, id: &str, key: &str) -> Result<Invoice, CallError> {
+        let operation = format!("go on collecting the invoice `{id}`");
+        let request = UpdateInvoice::new(id).auto_advance(true);
+        self.transport.post(&operation, &request, key)
+    }
+
     /// Finalizes a draft. From then on no usage reaches it any more.
     pub fn finalize_invoice(&self, id: &str, key: &str) -> Result<Invoice, CallError> {
         let operation = format!("finalize the invoice `{id}`");
-        let request = FinalizeInvoiceInvoice::new(id);
+        // Said aloud: the end of a subscription turns it off for all that is not paid yet.
+        let request = FinalizeInvoiceInvoice::new(id).auto_advance(true);
         self.transport.post(&operation, &request, key)
     }
 }

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use stripe_billing::subscription::{
-    ListSubscription, ListSubscriptionStatus, RetrieveSubscription,
+    CancelSubscription, ListSubscription, ListSubscriptionStatus, RetrieveSubscription,
+    UpdateSubscription,
 };
 
 use super::Stripe;
@@ -96,6 +97,37 @@ impl Stripe {
         let operation = format!("read the subscription `{id}`");
         self.transport
             .get(&operation, &RetrieveSubscription::new(id))
+    }
+
+    /// Has the subscription end with its billing period, or, while it has not ended, go on.
+    ///
+    /// The last period is billed like any other.
+    pub fn set_end_with_period(
+        &self,
+        id: &str,
+        ends: bool,
+        key: &str,
+    ) -> Result<Subscription, CallError> {
+        let what = if ends { "schedule" } else { "take back" };
+        let operation = format!("{what} the end of the subscription `{id}`");
+        let request = UpdateSubscription::new(id).cancel_at_period_end(ends);
+        self.transport.post(&operation, &request, key)
+    }
+
+    /// Ends the subscription now, with a last invoice for what is not billed yet. It can be sent
+    /// again: once it has ended, Stripe does not find it to end it.
+    ///
+    /// Stripe's documentation contradicts itself on whether metered usage is billed without
+    /// `prorate`, so a metered one asks for both; proration itself does not apply to usage. For a
+    /// fee that was paid in advance `prorate` would give money back: it is left out.
+    /// <https://docs.stripe.com/billing/subscriptions/cancel>
+    pub fn end_subscription(&self, id: &str, metered: bool) -> Result<Subscription, CallError> {
+        let operation = format!("end the subscription `{id}`");
+        let mut request = CancelSubscription::new(id).invoice_now(true);
+        if metered {
+            request = request.prorate(true);
+        }
+        self.transport.delete(&operation, &request)
     }
 
     /// All subscriptions of the account in every status, or those of one customer.

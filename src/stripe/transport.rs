@@ -82,6 +82,15 @@ impl Transport {
         self.call(operation, request, Some(key))
     }
 
+    /// Sends a request that ends something. It needs no key: what has ended cannot end again.
+    pub(super) fn delete<T: DeserializeOwned>(
+        &self,
+        operation: &str,
+        request: &impl StripeRequest,
+    ) -> Result<T, CallError> {
+        self.call(operation, request, None)
+    }
+
     fn call<T: DeserializeOwned>(
         &self,
         operation: &str,
@@ -103,6 +112,11 @@ impl Transport {
         key: Option<&str>,
     ) -> Result<Answer, CallError> {
         let method = method(request.method);
+        let mut request = request;
+        if method == Method::DELETE {
+            // A body has no meaning there, and Stripe's own libraries send none.
+            request.query = request.query.or_else(|| request.body.take());
+        }
         let mut headers = vec![
             (
                 AUTHORIZATION,

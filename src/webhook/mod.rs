@@ -5,7 +5,6 @@
 //! the [`worker`]'s business.
 
 mod access;
-mod backoff;
 mod draft;
 pub mod gap;
 mod notices;

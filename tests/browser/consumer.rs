@@ -17,7 +17,7 @@ pub(crate) const WANTS_AUTHENTICATION: &str = "4000002500003155";
 pub(crate) const DECLINED: &str = "4000000000009995";
 
 pub(crate) const EMAIL: &str = "ada@example.com";
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 /// A month in an unoptimized build takes its time: every call is counted.
 const TIME_TRAVEL_MAX: Duration = Duration::from_mins(3);
 

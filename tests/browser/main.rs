@@ -18,5 +18,6 @@ mod support;
 
 mod cards;
 mod late_payer;
+mod leaving;
 mod month;
 mod visitor;

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 
 use crate::browser::{Browser, Page};
-use crate::journey::{PASSWORD, consumer, sign_in, sign_up, to_payment, user_id};
+use crate::journey::{PASSWORD, consumer, sign_in, to_payment, user_id};
 use crate::support::TestApp;
 
 /// A delegation request, signed as Microsoft's documentation says.
@@ -391,23 +391,6 @@ fn what_this_version_leaves_to_people_is_explained() {
             page.body
         );
         assert!(page.has("#back-to-portal"), "{operation}");
-    }
-}
-
-#[test]
-fn the_portal_s_own_links_to_the_account_s_pages_are_answered() {
-    let app = TestApp::shared();
-    let browser = Browser::new();
-    sign_up(&app, &browser, "pages@example.com");
-    let portal = &app.sandbox.addresses().portal;
-    for page in [
-        "change-password",
-        "delegation-changeProfile",
-        "delegation-closeAccount",
-    ] {
-        let page = browser.get(&format!("{portal}/{page}"));
-        assert_eq!(page.status, 200, "{}", page.url);
-        assert!(page.url.path().starts_with("/help/"), "{}", page.url);
     }
 }
 

@@ -8,8 +8,10 @@ mod support;
 
 mod account;
 mod arithmetic;
+mod cancel;
 mod checkout;
 mod cli;
+mod close;
 mod delegation;
 mod demo;
 mod faults;
@@ -18,6 +20,7 @@ mod keys;
 mod mail;
 mod metering;
 mod missed;
+mod profile;
 mod purchase;
 mod resync;
 mod status;

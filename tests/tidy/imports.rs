@@ -17,7 +17,7 @@ const ADAPTERS: &[&str] = &["apim", "store", "stripe"];
 const SHELL: &[&str] = &["web"];
 /// They do not know each other.
 const FEATURES: &[&str] = &[
-    "admin", "doctor", "mail", "metering", "portal", "sync", "webhook",
+    "admin", "doctor", "mail", "metering", "portal", "sync", "users", "webhook",
 ];
 
 /// The rows of the table: which modules, and what they may import besides [`LOWEST`].

@@ -121,7 +121,7 @@ impl RegisterPage<'_> {
                     }
                     (csrf_field(self.csrf))
                     input type="hidden" name="next" value=(self.next);
-                    (self.names())
+                    (names(self.first_name, self.last_name, &self.problems))
                     (email_field(self.email, self.problems.email.as_deref()))
                     (password_field(
                         "new-password",
@@ -134,20 +134,21 @@ impl RegisterPage<'_> {
             p.aside { "You have an account? " a href=(self.sign_in_url) { "Sign in" } }
         }
     }
+}
 
-    fn names(&self) -> Markup {
-        let first = name_field(
-            ("first-name", "first_name", "First name", "given-name"),
-            self.first_name,
-            self.problems.first_name.as_deref(),
-        );
-        let last = name_field(
-            ("last-name", "last_name", "Last name", "family-name"),
-            self.last_name,
-            self.problems.last_name.as_deref(),
-        );
-        html! { div.pair { (first.render()) (last.render()) } }
-    }
+/// First and last name, side by side where there is room.
+pub(super) fn names(first_name: &str, last_name: &str, problems: &FieldProblems) -> Markup {
+    let first = name_field(
+        ("first-name", "first_name", "First name", "given-name"),
+        first_name,
+        problems.first_name.as_deref(),
+    );
+    let last = name_field(
+        ("last-name", "last_name", "Last name", "family-name"),
+        last_name,
+        problems.last_name.as_deref(),
+    );
+    html! { div.pair { (first.render()) (last.render()) } }
 }
 
 fn name_field<'a>(

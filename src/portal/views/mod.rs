@@ -3,10 +3,12 @@
 //! Texts from outside (names, addresses) are escaped by `maud`, wherever they stand.
 
 pub mod account;
-pub mod guidance;
+pub mod cancel;
+pub mod close;
 pub mod keys;
 pub mod links;
 pub mod plans;
+pub mod profile;
 pub mod purchase;
 pub mod subscriptions;
 
@@ -27,6 +29,15 @@ struct Field<'a> {
 
 impl Field<'_> {
     fn render(&self) -> Markup {
+        self.input(true)
+    }
+
+    /// A field that may stay empty.
+    fn render_optional(&self) -> Markup {
+        self.input(false)
+    }
+
+    fn input(&self, required: bool) -> Markup {
         let hint_id = self.hint.map(|_| format!("{}-hint", self.id));
         let error_id = self.error.map(|_| format!("{}-error", self.id));
         let ids: Vec<&str> = [&hint_id, &error_id]
@@ -37,7 +48,7 @@ impl Field<'_> {
         html! {
             div.field {
                 label for=(self.id) { (self.label) }
-                input id=(self.id) name=(self.name) type=(self.kind) value=(self.value) required
+                input id=(self.id) name=(self.name) type=(self.kind) value=(self.value) required[required]
                     autocomplete=(self.autocomplete) maxlength=(self.length_max)
                     aria-invalid=[self.error.map(|_| "true")] aria-describedby=[described_by];
                 @if let Some(hint) = self.hint { p.hint id=[hint_id] { (hint) } }

@@ -2,6 +2,7 @@
 
 use maud::{Markup, PreEscaped, html};
 
+use super::cancel::Ending;
 use super::keys::{Notice, key_boxes};
 use crate::apim::Keys;
 use crate::lifecycle::Access;
@@ -149,6 +150,7 @@ pub struct Line {
     pub period: Option<String>,
     /// Whether there is a card and there are invoices.
     pub billed: bool,
+    pub ending: Ending,
 }
 
 impl Line {
@@ -169,6 +171,7 @@ impl Line {
             p.muted[self.access != Access::Suspended].bad[self.access == Access::Suspended] {
                 (self.reason)
             }
+            (self.ending.notice(&format!("/api/subscriptions/{}/status", self.id)))
         }
     }
 
@@ -227,6 +230,7 @@ impl SubscriptionPage<'_> {
                     div.actions {
                         a.button #back-to-portal href=(self.portal_link) { "Go to the developer portal" }
                         (self.line.billing_button(self.csrf))
+                        (self.line.ending.link(&self.line.address()))
                         a href="/account" { "All my subscriptions" }
                     }
                 }
@@ -254,6 +258,8 @@ pub struct AccountPage<'a> {
     /// Whether messages are sent, but none to this address, because it is not confirmed.
     pub is_unconfirmed: bool,
     pub lines: Vec<Line>,
+    /// What has just been changed, in a sentence.
+    pub changed: Option<&'static str>,
     pub csrf: &'a str,
 }
 
@@ -263,7 +269,13 @@ impl AccountPage<'_> {
             div.intro {
                 h1 { "My account" }
                 p.lead { (self.full_name) " " (PreEscaped("&middot;")) " " (self.email) }
+                p.small {
+                    a href="/account/profile" { "Name and e-mail" } " · "
+                    a href="/account/password" { "Password" } " · "
+                    a #close href="/account/close" { "Close the account" }
+                }
             }
+            @if let Some(changed) = self.changed { p.alert role="status" { (changed) } }
             @if self.is_unconfirmed { (self.confirmation()) }
             @if self.lines.is_empty() {
                 section.card.empty {
@@ -308,7 +320,9 @@ impl AccountPage<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Access, Keys, Line, Page, Progress, SubscriptionPage, Viewer, WaitingPage};
+    use super::{
+        Access, Ending, Keys, Line, Page, Progress, SubscriptionPage, Viewer, WaitingPage,
+    };
     use crate::secret::Secret;
 
     fn line(access: Access, pending: bool) -> Line {
@@ -323,6 +337,7 @@ mod tests {
             since: "1 March 2026".to_owned(),
             period: None,
             billed: true,
+            ending: Ending::None,
         }
     }
 

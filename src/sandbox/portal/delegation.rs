@@ -40,6 +40,11 @@ pub enum Operation<'a> {
         subscription: &'a str,
         user: &'a str,
     },
+    /// Of the legacy portal; no documentation is left of it.
+    Renew {
+        subscription: &'a str,
+        user: &'a str,
+    },
 }
 
 impl<'a> Operation<'a> {
@@ -53,6 +58,7 @@ impl<'a> Operation<'a> {
             Self::CloseAccount { .. } => "CloseAccount",
             Self::Subscribe { .. } => "Subscribe",
             Self::Unsubscribe { .. } => "Unsubscribe",
+            Self::Renew { .. } => "Renew",
         }
     }
 
@@ -67,7 +73,7 @@ impl<'a> Operation<'a> {
             | Self::ChangeProfile { user }
             | Self::CloseAccount { user } => vec![("userId", user)],
             Self::Subscribe { product, user } => vec![("userId", user), ("productId", product)],
-            Self::Unsubscribe { subscription, user } => {
+            Self::Unsubscribe { subscription, user } | Self::Renew { subscription, user } => {
                 vec![("userId", user), ("subscriptionId", subscription)]
             }
         }
@@ -83,7 +89,9 @@ impl<'a> Operation<'a> {
             | Self::CloseAccount { user } => vec![user],
             Self::Subscribe { product, user } => vec![product, user],
             // The user is sent along but not signed.
-            Self::Unsubscribe { subscription, .. } => vec![subscription],
+            Self::Unsubscribe { subscription, .. } | Self::Renew { subscription, .. } => {
+                vec![subscription]
+            }
         }
     }
 }
@@ -231,6 +239,19 @@ mod tests {
                 user: USER,
             },
             "userId=5f2c1e7d8a&subscriptionId=60b8d2&operation=Unsubscribe",
+            "MRNYIQl7Vj6yzORUdnkQNVCoapYmPPQ1j0nm2roRhjsPE2U%2BmgL%2BMcxTJcTXj9SyAC8IrvRpHSWHEyEM5%2FWTvA%3D%3D",
+        );
+    }
+
+    #[test]
+    fn renew_shares_the_signature_of_unsubscribe() {
+        check(
+            PRIMARY,
+            Operation::Renew {
+                subscription: "60b8d2",
+                user: USER,
+            },
+            "userId=5f2c1e7d8a&subscriptionId=60b8d2&operation=Renew",
             "MRNYIQl7Vj6yzORUdnkQNVCoapYmPPQ1j0nm2roRhjsPE2U%2BmgL%2BMcxTJcTXj9SyAC8IrvRpHSWHEyEM5%2FWTvA%3D%3D",
         );
     }

@@ -1,8 +1,9 @@
 //! The developer portal: products, sign-in state and profile, with signed delegation requests.
 //!
-//! It does what Azure's managed portal does with its older widgets: each of the routes in
-//! [`redirects`] sends the browser to the delegation endpoint and stops there. What the portal
-//! would do itself without delegation (passwords, its own subscription form) it does not do.
+//! Each of the routes in [`redirects`] sends the browser to the delegation endpoint and stops there,
+//! as Azure's managed portal does, with one exception: its classic widget for subscriptions also
+//! cancels by itself. What the portal would do itself without delegation (passwords, its own
+//! subscription form) it does not do.
 
 pub mod apis;
 pub mod delegation;
@@ -56,6 +57,7 @@ pub fn router(portal: Portal) -> Router {
         .route("/delegation-closeAccount", get(redirects::close_account))
         .route("/delegation-subscribe", get(redirects::subscribe))
         .route("/delegation-unsubscribe", get(redirects::unsubscribe))
+        .route("/delegation-renew", get(redirects::renew))
         .route(STYLE_PATH, get(style))
         .fallback(not_found)
         .with_state(portal)

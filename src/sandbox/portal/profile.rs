@@ -144,6 +144,12 @@ fn actions(viewer: &Viewer, subscription: &Subscription, name: &str) -> Markup {
                 }
             }
             @if subscription.state.is_live() { (cancellation(viewer, id)) }
+            @if delegates_subscriptions(&viewer.portal) {
+                form method="get" action="/delegation-renew" {
+                    input type="hidden" name="subscriptionId" value=(id);
+                    button.renew type="submit" { "Renew" }
+                }
+            }
         }
     }
 }
@@ -154,6 +160,11 @@ fn cancellation(viewer: &Viewer, id: &str) -> Markup {
             form method="get" action="/delegation-unsubscribe" {
                 input type="hidden" name="subscriptionId" value=(id);
                 button.cancel type="submit" { "Cancel subscription" }
+            }
+            form method="get" action="/delegation-unsubscribe" {
+                input type="hidden" name="subscriptionId" value=(id);
+                input type="hidden" name="widget" value="classic";
+                button.cancel-classic type="submit" { "Cancel (classic widget)" }
             }
         } @else {
             form method="post" action=(action(id, "cancel")) {

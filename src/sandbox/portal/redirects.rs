@@ -28,8 +28,21 @@ pub struct Subscribe {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Unsubscribe {
+pub struct OfSubscription {
     subscription_id: String,
+    #[serde(default)]
+    widget: Widget,
+}
+
+/// Which of the portal's two widgets the request comes from.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Widget {
+    /// The redesigned one: it only sends the browser on.
+    #[default]
+    React,
+    /// The older one: it sends the browser on and cancels the subscription as well.
+    Classic,
 }
 
 fn home() -> String {
@@ -86,12 +99,26 @@ pub async fn subscribe(viewer: Viewer, Query(request): Query<Subscribe>) -> Resp
     delegated(&viewer, Switch::Subscriptions, operation)
 }
 
-pub async fn unsubscribe(viewer: Viewer, Query(request): Query<Unsubscribe>) -> Response {
+pub async fn unsubscribe(viewer: Viewer, Query(request): Query<OfSubscription>) -> Response {
     let subscription = &request.subscription_id;
     let Some(user) = user_id(&viewer) else {
         return sign_in_first("/profile");
     };
+    let known = viewer.portal.azure.subscription(subscription);
+    let is_own = known.is_some_and(|known| known.owner.as_deref() == Some(user));
+    if is_own && request.widget == Widget::Classic {
+        viewer.portal.azure.cancel_subscription(subscription);
+    }
     let operation = Operation::Unsubscribe { subscription, user };
+    delegated(&viewer, Switch::Subscriptions, operation)
+}
+
+pub async fn renew(viewer: Viewer, Query(request): Query<OfSubscription>) -> Response {
+    let subscription = &request.subscription_id;
+    let Some(user) = user_id(&viewer) else {
+        return sign_in_first("/profile");
+    };
+    let operation = Operation::Renew { subscription, user };
     delegated(&viewer, Switch::Subscriptions, operation)
 }
 

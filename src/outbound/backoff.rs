@@ -14,7 +14,7 @@ const LONGEST_WAIT: TimeDelta = TimeDelta::hours(1);
 
 /// The next attempt after `failed` failures (the one just now included), or `None` to give up.
 /// It is not before the other side's `retry_after` has passed.
-pub(super) fn next_attempt(
+pub fn next_attempt(
     failed: u32,
     refused: bool,
     retry_after: Option<Duration>,

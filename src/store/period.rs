@@ -1,0 +1,109 @@
+//! Billing periods, and which UTC days belong to them.
+
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+
+/// A billing period: the start belongs to it, the end does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    pub start: DateTime<Utc>,
+    pub end: DateTime<Utc>,
+}
+
+impl Period {
+    /// The UTC days whose usage the period bills, both ends included.
+    ///
+    /// A day belongs to the period in which it starts, whatever the anchor's time of day: so every
+    /// day belongs to exactly one period. The first period also takes the day in which the
+    /// subscription began, which started before it: no earlier period exists that could have it.
+    ///
+    /// Empty (start after end) where no day starts inside the period.
+    pub fn days(self, subscription_start: DateTime<Utc>) -> RangeInclusive<NaiveDate> {
+        let is_first = subscription_start >= self.start || same_day(subscription_start, self.start);
+        let first = if is_first {
+            self.start.date_naive()
+        } else {
+            first_day_at_or_after(self.start)
+        };
+        let last = first_day_at_or_after(self.end)
+            .pred_opt()
+            .unwrap_or(NaiveDate::MIN);
+        first..=last
+    }
+}
+
+fn same_day(one: DateTime<Utc>, other: DateTime<Utc>) -> bool {
+    one.date_naive() == other.date_naive()
+}
+
+/// The first day that starts at `moment` or later.
+pub fn first_day_at_or_after(moment: DateTime<Utc>) -> NaiveDate {
+    let day = moment.date_naive();
+    if moment.time() == NaiveTime::MIN {
+        day
+    } else {
+        day.checked_add_days(Days::new(1)).unwrap_or(day)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, NaiveDate, Utc};
+    use proptest::prelude::*;
+
+    use super::Period;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        format!("{text}Z").parse().unwrap()
+    }
+
+    fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    fn period(start: &str, end: &str) -> Period {
+        Period {
+            start: at(start),
+            end: at(end),
+        }
+    }
+
+    #[test]
+    fn a_midnight_period_holds_its_days_and_the_next_period_the_next() {
+        let start = at("2026-01-31T13:45:10");
+        let first = period("2026-01-31T13:45:10", "2026-02-28T00:00:00");
+        assert_eq!(first.days(start), day("2026-01-31")..=day("2026-02-27"));
+        let second = period("2026-02-28T00:00:00", "2026-03-31T00:00:00");
+        assert_eq!(second.days(start), day("2026-02-28")..=day("2026-03-30"));
+    }
+
+    #[test]
+    fn with_another_anchor_a_day_belongs_to_the_period_in_which_it_starts() {
+        let start = at("2026-01-15T13:00:00");
+        let first = period("2026-01-15T13:00:00", "2026-02-15T13:00:00");
+        assert_eq!(first.days(start), day("2026-01-15")..=day("2026-02-15"));
+        let second = period("2026-02-15T13:00:00", "2026-03-15T13:00:00");
+        assert_eq!(second.days(start), day("2026-02-16")..=day("2026-03-15"));
+    }
+
+    proptest! {
+        /// Every day from the first on belongs to exactly one of consecutive periods.
+        #[test]
+        fn consecutive_periods_share_out_the_days(
+            start in 1_767_225_600_i64..1_800_000_000,
+            lengths in proptest::collection::vec(86_400_i64..3_000_000, 1..8),
+        ) {
+            let moment = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+            let mut expected = moment(start).date_naive();
+            let mut from = start;
+            for length in lengths {
+                let period = Period { start: moment(from), end: moment(from + length) };
+                let days = period.days(moment(start));
+                prop_assert_eq!(*days.start(), expected);
+                expected = days.end().succ_opt().unwrap();
+                from += length;
+            }
+        }
+    }
+}
