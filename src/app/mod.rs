@@ -119,6 +119,7 @@ impl App {
             store: store.clone(),
             stripe: stripe.clone(),
             apim: apim.clone(),
+            catalogue: Arc::clone(&catalogue),
             rules: worker_rules(config),
             drafts: Arc::clone(&usage.wake),
             outbox: outbox.clone(),

@@ -26,6 +26,8 @@ const DISPLAY_NAME_MAX: usize = 300;
 /// APIM's limit for a product's description, in characters.
 const DESCRIPTION_MAX: usize = 1000;
 const TERMS_MAX: usize = 20_000;
+/// As for the setting that it stands in for.
+const PAST_DUE_GRACE_DAYS_MAX: u32 = 90;
 /// The sample's unit: prices and quotas are per 100 calls.
 const CALLS_PER_UNIT: u32 = 100;
 const CALLS_PER_UNIT_MAX: u32 = 1_000_000;
@@ -75,7 +77,9 @@ fn read_model(reader: &mut Reader<'_>, node: &Node<'_>, ids: &mut Vec<String>) -
     let priced = prices::read(reader, &mut object, model_type, unit_calls);
     let quality = read_quality(reader, &mut object, priced.as_ref().zip(interval));
     let billable = read_billable(reader, &mut object);
-    let trial_days = read_trial(reader, &mut object, model_type);
+    let mut days = |name, most| read_days(reader, &mut object, model_type, name, most);
+    let trial_days = days("trialDays", TRIAL_DAYS_MAX);
+    let past_due_grace_days = days("pastDueGraceDays", PAST_DUE_GRACE_DAYS_MAX);
     let visibility = match object.take("visibility") {
         Some(node) => reader.choice(&node, VISIBILITIES),
         None => Some(Visibility::Public),
@@ -94,7 +98,8 @@ fn read_model(reader: &mut Reader<'_>, node: &Node<'_>, ids: &mut Vec<String>) -
         interval: interval?,
         quality_of_service: quality?,
         billable: billable?,
-        trial_days: trial_days?,
+        trial_days: trial_days.ok()?.unwrap_or_default(),
+        past_due_grace_days: past_due_grace_days.ok()?,
         visibility: visibility?,
         document: serde_json::from_str(node.text()).ok()?,
     })
@@ -340,20 +345,28 @@ fn read_billable(reader: &mut Reader<'_>, object: &mut Object<'_>) -> Option<Vec
     Some(classes)
 }
 
-fn read_trial(
+/// The reader knows of the problem and the file is refused.
+struct Refused;
+
+/// A number of days that only a product with a price can have, and need not have.
+fn read_days(
     reader: &mut Reader<'_>,
     object: &mut Object<'_>,
     model_type: Option<ModelType>,
-) -> Option<u32> {
-    let Some(node) = object.take("trialDays") else {
-        return Some(0);
+    name: &'static str,
+    most: u32,
+) -> Result<Option<u32>, Refused> {
+    let Some(node) = object.take(name) else {
+        return Ok(None);
     };
     if model_type == Some(ModelType::Free) {
-        reader.refuse(&node, "a free product has no trial", "remove it");
-        return None;
+        let what = format!("a free product has no `{name}`: nothing is paid");
+        reader.refuse(&node, what, "remove it");
+        return Err(Refused);
     }
-    let fix = format!("write 0 to {TRIAL_DAYS_MAX} days");
-    reader.small_integer(&node, 0..=TRIAL_DAYS_MAX, &fix)
+    let fix = format!("write 0 to {most} days");
+    let days = reader.small_integer(&node, 0..=most, &fix);
+    days.map(Some).ok_or(Refused)
 }
 
 #[cfg(test)]

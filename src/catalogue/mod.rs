@@ -56,6 +56,9 @@ pub struct Model {
     pub billable: Vec<StatusClass>,
     /// Days at the start that cost nothing; 0 for none.
     pub trial_days: u32,
+    /// Days for which a failed payment leaves access as it is; absent where the setting
+    /// `access.past_due_grace_days` holds.
+    pub past_due_grace_days: Option<u32>,
     pub visibility: Visibility,
     /// The product's own JSON as it stands in the file, for those who want the sample's shape.
     pub document: Value,

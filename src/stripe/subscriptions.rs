@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use stripe_billing::subscription::{
     CancelSubscription, ListSubscription, ListSubscriptionStatus, RetrieveSubscription,
     UpdateSubscription,
@@ -13,6 +12,7 @@ use stripe_billing::subscription::{
 use super::Stripe;
 use super::page::{Listed, PAGE_SIZE};
 use super::wire::{Inner, Link, Moment, words};
+use crate::lifecycle::{CollectionBehavior, CollectionPause, Pause, PauseCause};
 use crate::outbound::CallError;
 
 words! {
@@ -58,8 +58,10 @@ pub struct Subscription {
     pub ended_at: Option<DateTime<Utc>>,
     /// `cancellation_requested`, `payment_failed` or `payment_disputed`.
     pub cancellation_reason: Option<String>,
-    /// Whether `pause_collection` is set. The status does not show it.
-    pub collection_paused: bool,
+    /// Why and since when the status is `paused`.
+    pub pause: Option<Pause>,
+    /// `pause_collection`. The status does not show it.
+    pub collection_pause: Option<CollectionPause>,
     pub trial_end: Option<DateTime<Utc>>,
     pub billing_cycle_anchor: Option<DateTime<Utc>>,
     /// A metered sign-up has none until its first period ends.
@@ -165,7 +167,8 @@ struct WireSubscription {
     canceled_at: Option<Moment>,
     ended_at: Option<Moment>,
     cancellation_details: Option<WireCancellation>,
-    pause_collection: Option<IgnoredAny>,
+    pause_collection: Option<WirePauseCollection>,
+    status_details: Option<WireStatusDetails>,
     trial_end: Option<Moment>,
     billing_cycle_anchor: Option<Moment>,
     latest_invoice: Option<Link>,
@@ -175,6 +178,48 @@ struct WireSubscription {
 #[derive(Deserialize)]
 struct WireCancellation {
     reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WirePauseCollection {
+    behavior: String,
+    resumes_at: Option<Moment>,
+}
+
+impl From<WirePauseCollection> for CollectionPause {
+    fn from(wire: WirePauseCollection) -> Self {
+        Self {
+            behavior: CollectionBehavior::parse(&wire.behavior),
+            resumes_at: wire.resumes_at.map(DateTime::from),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct WireStatusDetails {
+    paused: Option<WirePaused>,
+}
+
+#[derive(Deserialize)]
+struct WirePaused {
+    transitioned_at: Moment,
+    subscription: Option<WirePauseCause>,
+}
+
+#[derive(Deserialize)]
+struct WirePauseCause {
+    #[serde(rename = "type")]
+    cause: String,
+}
+
+impl From<WirePaused> for Pause {
+    fn from(wire: WirePaused) -> Self {
+        let cause = wire.subscription.map(|pause| pause.cause);
+        Self {
+            cause: PauseCause::parse(cause.as_deref().unwrap_or_default()),
+            since: wire.transitioned_at.into(),
+        }
+    }
 }
 
 impl From<WireSubscription> for Subscription {
@@ -190,7 +235,11 @@ impl From<WireSubscription> for Subscription {
             canceled_at: wire.canceled_at.map(DateTime::from),
             ended_at: wire.ended_at.map(DateTime::from),
             cancellation_reason: wire.cancellation_details.and_then(|details| details.reason),
-            collection_paused: wire.pause_collection.is_some(),
+            pause: wire
+                .status_details
+                .and_then(|details| details.paused)
+                .map(Pause::from),
+            collection_pause: wire.pause_collection.map(CollectionPause::from),
             trial_end: wire.trial_end.map(DateTime::from),
             billing_cycle_anchor: wire.billing_cycle_anchor.map(DateTime::from),
             latest_invoice: wire.latest_invoice.map(String::from),

@@ -16,6 +16,7 @@ use crate::catalogue::money::Currency;
 use crate::catalogue::price::{PriceShape, Tier, TiersMode};
 use crate::catalogue::{Interval, Period};
 use crate::config;
+use crate::lifecycle::{CollectionBehavior, Pause, PauseCause};
 use crate::outbound::CallError;
 use crate::outbound::testing::{Reply, Seen, Server, hasty, json as reply, with_header};
 use crate::secret::Secret;
@@ -341,7 +342,9 @@ fn a_subscription_is_read_without_the_members_we_do_not_use() {
         json!({"id": "sub_1", "status": "hibernating", "customer": "cus_1",
         "metadata": {"apim_user_id": "u"}, "created": 10, "cancel_at_period_end": true,
         "cancellation_details": {"reason": "cancellation_requested"},
-        "pause_collection": {"behavior": "void"}, "latest_invoice": null,
+        "pause_collection": {"behavior": "void", "resumes_at": null}, "latest_invoice": null,
+        "status_details": {"paused": {"transitioned_at": 15, "type": "subscription",
+            "subscription": {"type": "system"}}},
         "items": {"data": [{"id": "si_1", "current_period_start": 10, "current_period_end": 20,
             "price": {"id": "price_1", "product": "prod_1",
                       "recurring": {"usage_type": "metered", "meter": "mtr_1"}}}]}}),
@@ -350,7 +353,14 @@ fn a_subscription_is_read_without_the_members_we_do_not_use() {
     let hibernating = SubscriptionStatus::Unknown("hibernating".to_owned());
     assert_eq!(subscription.status, hibernating);
     assert_eq!(subscription.status.as_str(), "hibernating");
-    assert!(subscription.collection_paused && subscription.cancel_at_period_end);
+    assert!(subscription.cancel_at_period_end);
+    let collection = subscription.collection_pause.map(|pause| pause.behavior);
+    assert_eq!(collection, Some(CollectionBehavior::Void));
+    let pause = Pause {
+        cause: PauseCause::System,
+        since: at(15),
+    };
+    assert_eq!(subscription.pause, Some(pause));
     let item = &subscription.items[0];
     assert_eq!(item.usage_type, Some(UsageType::Metered));
     assert_eq!(item.meter.as_deref(), Some("mtr_1"));

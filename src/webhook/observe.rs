@@ -60,8 +60,13 @@ pub(super) fn observe(
         .then(|| known.and_then(|known| known.past_due_since).unwrap_or(now));
     let state = StripeState {
         status,
-        cancellation_reason: stripe.cancellation_reason.as_deref(),
+        created: stripe.created,
+        trial_end: stripe.trial_end,
         cancel_at: stripe.cancel_at,
+        ended_at: stripe.ended_at,
+        cancellation_reason: stripe.cancellation_reason.as_deref(),
+        pause: stripe.pause,
+        collection_pause: stripe.collection_pause,
     };
     let applied = known.and_then(|known| known.applied);
     let access = Known {

@@ -16,6 +16,8 @@ use super::resync::as_found;
 use super::subject::Subject;
 use super::{access, draft, notices};
 use crate::apim::{Apim, SubscriptionState};
+use crate::catalogue::Catalogue;
+use crate::ids::ProductId;
 use crate::lifecycle::Status;
 use crate::outbound::{CallError, backoff};
 use crate::store::inbox::{Ending, Waiting};
@@ -35,7 +37,7 @@ const UNFINISHED_DUE_AFTER: TimeDelta = TimeDelta::minutes(1);
 /// The settings that the worker goes by.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// How long `past_due` keeps access.
+    /// How long `past_due` keeps access, where the product says nothing else.
     pub past_due_grace: TimeDelta,
     /// How long after its creation Stripe finalizes a claimed draft by itself.
     pub backstop: TimeDelta,
@@ -47,6 +49,7 @@ pub struct Worker {
     pub store: Store,
     pub stripe: Stripe,
     pub apim: Apim,
+    pub catalogue: Arc<Catalogue>,
     pub rules: Rules,
     /// Announces that an invoice waits to be closed.
     pub drafts: Arc<Notify>,
@@ -302,7 +305,7 @@ impl Worker {
         let Some(owner) = owner else {
             return Ok(Seen::Foreign("The subscription was not made by Tollhouse."));
         };
-        let grace = self.rules.past_due_grace;
+        let grace = self.past_due_grace(&owner.product_id);
         let mut record = observe(&fetched, owner.clone(), known.as_ref(), grace, now);
         if known.is_none()
             && let Some(placed) = self.placed(&fetched)
@@ -327,6 +330,15 @@ impl Worker {
         }
         let found = self.apim.get_subscription(&subscription.id).ok()??;
         Some(found.state)
+    }
+
+    fn past_due_grace(&self, product: &ProductId) -> TimeDelta {
+        let model = self.catalogue.get(product);
+        model
+            .and_then(|model| model.past_due_grace_days)
+            .map_or(self.rules.past_due_grace, |days| {
+                TimeDelta::days(days.into())
+            })
     }
 
     /// Our record. One that cannot be read is made anew from what Stripe says.

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::worker::{Rules, Worker};
 use crate::apim::Apim;
+use crate::catalogue::Catalogue;
 use crate::config::testing::{apim, stripe};
 use crate::lifecycle::Access;
 use crate::outbound::testing::{Reply, Seen, Server, json as reply, with_header};
@@ -18,6 +19,13 @@ use crate::store::testing::{Scratch, scratch};
 use crate::store::{inbox, invoices, subscriptions};
 use crate::stripe::Stripe;
 
+/// Basic has no days of grace, payg those of the setting.
+const CATALOGUE: &str = r#"[
+    {"id": "payg", "pricingModelType": "Metered", "recurring": {"interval": "month"},
+     "prices": {"metered": {"currency": "usd", "unitAmount": 15}}},
+    {"id": "basic", "pricingModelType": "Tier", "recurring": {"interval": "month"},
+     "prices": {"unit": {"currency": "usd", "unitAmount": 1495}}, "pastDueGraceDays": 0}
+]"#;
 const ARM: &str = "/subscriptions/az/resourceGroups/rg/providers/Microsoft.ApiManagement/service";
 
 fn now() -> DateTime<Utc> {
@@ -81,6 +89,7 @@ impl Bench {
             store: scratch.store.clone(),
             stripe: Stripe::new(&stripe(&server.url)),
             apim: Apim::new(&apim(&server.url)),
+            catalogue: Arc::new(Catalogue::parse(CATALOGUE).unwrap()),
             rules: Rules {
                 past_due_grace: TimeDelta::days(7),
                 backstop: TimeDelta::hours(48),
@@ -250,4 +259,22 @@ fn an_event_about_a_draft_that_was_deleted_needs_nobodys_attention() {
     bench.worker.drain(now()).unwrap();
     let counts = bench.scratch.store.read(inbox::counts).unwrap();
     assert_eq!((counts.ignored, counts.waiting), (2, 0));
+}
+
+#[test]
+fn each_product_has_its_own_days_of_grace() {
+    for (product, expected) in [("payg", Access::Active), ("basic", Access::Suspended)] {
+        let status = AtomicBool::new(true);
+        let metadata = json!({"apim_user_id": "u-1", "apim_product_id": product});
+        let bench = Bench::start(move |seen| match seen.target.as_str() {
+            "/v1/subscriptions/sub_1" if status.swap(false, Ordering::SeqCst) => {
+                fetched("active", &metadata)
+            }
+            "/v1/subscriptions/sub_1" => fetched("past_due", &metadata),
+            _ => azure(),
+        });
+        bench.know();
+        bench.worker.drain(now()).unwrap();
+        assert_eq!(bench.subscription().wanted, expected, "{product}");
+    }
 }

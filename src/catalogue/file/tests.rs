@@ -97,6 +97,7 @@ fn our_members_are_read() {
         },
         "billable": ["success", "failed"],
         "trialDays": 14,
+        "pastDueGraceDays": 0,
         "visibility": "hidden"
     }]);
     let model = parse(&text.to_string()).unwrap().remove(0);
@@ -132,6 +133,7 @@ fn our_members_are_read() {
         (model.trial_days, model.visibility),
         (14, Visibility::Hidden)
     );
+    assert_eq!(model.past_due_grace_days, Some(0));
     assert_eq!(model.document, text[0]);
 }
 
@@ -293,6 +295,10 @@ fn numbers_out_of_range_are_refused_not_bent() {
     check(
         |model| model["trialDays"] = json!(731),
         &["/0/trialDays: is 731; write 0 to 730 days"],
+    );
+    check(
+        |model| model["pastDueGraceDays"] = json!(91),
+        &["/0/pastDueGraceDays: is 91; write 0 to 90 days"],
     );
     check(
         |model| model["unitSize"] = json!(0),
