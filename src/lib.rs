@@ -106,6 +106,9 @@
 //! - **A report is later than all before it,** also than those of a store that is lost:
 //!   [`metering`] asks the meter what it shows before the first report of a subscription that was
 //!   found late ([`store::subscriptions::found_late`]).
+//! - **Nothing is charged while Stripe does not collect.** A draft of an unpaid subscription, or of one
+//!   whose collection is paused, waits ([`metering::close`]); the worker has drafts that were left behind
+//!   finalized once the subscription is paid up.
 //! - **"No usage" is not "no answer".** A day counts as read only when all of it was
 //!   ([`store::usage::mark_collected`]); a day that shrinks keeps its larger reading.
 //! - **Amounts are integers of minor units, rates are exact decimals.** [`catalogue::money`]; floats

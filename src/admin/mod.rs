@@ -21,7 +21,9 @@ use crate::apim::Apim;
 use crate::config::Config;
 use crate::secret::Secret;
 use crate::store::mails::Outbox;
-use crate::store::{Store, StoreError, inbox, invoices, jobs, settings, subscriptions, watermark};
+use crate::store::{
+    Store, StoreError, inbox, invoices, jobs, reversals, settings, subscriptions, watermark,
+};
 use crate::stripe::Stripe;
 use crate::web::extract::Form;
 use crate::web::{Blocking, Failure, Now, headers, page};
@@ -30,6 +32,8 @@ use health::{Health, Prober};
 
 /// Lines that each table of the page shows.
 const ROWS: u32 = 50;
+/// Refunds and disputes that are looked through for those of the subscriptions shown.
+const REVERSALS: u32 = 500;
 
 /// What the status page needs. Cheap to clone.
 #[derive(Clone)]
@@ -71,6 +75,8 @@ struct Status {
     subscriptions: Vec<subscriptions::Subscription>,
     drafts: Vec<invoices::Invoice>,
     mail: mail::Mail,
+    /// The newest refunds and disputes.
+    reversals: Vec<reversals::Reversal>,
 }
 
 impl Admin {
@@ -136,6 +142,7 @@ fn read_status(
             subscriptions: subscriptions::newest(db, ROWS)?,
             drafts: invoices::unfinished(db)?,
             mail: mail::read(db, outbox)?,
+            reversals: reversals::newest(db, REVERSALS)?,
         })
     })
 }

@@ -10,6 +10,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::Status;
 use crate::lifecycle::Access;
 use crate::store::invoices::{Invoice, State};
+use crate::store::reversals::Reversal;
 use crate::store::subscriptions::Subscription;
 use crate::web::assets;
 use tiles::{ASKING, Tile};
@@ -84,7 +85,7 @@ fn content(status: &Status) -> Markup {
         (attention::section(status))
         (mail::section(&status.mail))
         (attention::newest_events(&status.events))
-        (subscriptions(&status.subscriptions))
+        (subscriptions(&status.subscriptions, &status.reversals))
     }
 }
 
@@ -150,6 +151,10 @@ fn draft_next(draft: &Invoice) -> String {
                 moment(draft.backstop_at)
             )
         }
+        (None, State::Waiting) => {
+            "Its usage is reported. It is finalized once its subscription is collected from again."
+                .to_owned()
+        }
         (None, State::Claiming) => {
             "Its finalization is put off as soon as Stripe answers.".to_owned()
         }
@@ -160,7 +165,7 @@ fn draft_next(draft: &Invoice) -> String {
     }
 }
 
-fn subscriptions(subscriptions: &[Subscription]) -> Markup {
+fn subscriptions(subscriptions: &[Subscription], reversals: &[Reversal]) -> Markup {
     html! {
         section #subscriptions {
             h2 { "Subscriptions" }
@@ -170,7 +175,7 @@ fn subscriptions(subscriptions: &[Subscription]) -> Markup {
                 div.scroll {
                     table {
                         thead { tr { th { "Subscription" } th { "Product" } th { "Stripe" } th { "Access" } th { "Why" } } }
-                        tbody { @for subscription in subscriptions { (subscription_row(subscription)) } }
+                        tbody { @for subscription in subscriptions { (subscription_row(subscription, reversals)) } }
                     }
                 }
             }
@@ -178,7 +183,10 @@ fn subscriptions(subscriptions: &[Subscription]) -> Markup {
     }
 }
 
-fn subscription_row(subscription: &Subscription) -> Markup {
+fn subscription_row(subscription: &Subscription, reversals: &[Reversal]) -> Markup {
+    let own = reversals
+        .iter()
+        .filter(|it| it.subscription_id == subscription.id);
     let in_place = subscription.applied == Some(subscription.wanted);
     let standing = match subscription.wanted {
         _ if !in_place => Standing::Waiting,
@@ -191,7 +199,11 @@ fn subscription_row(subscription: &Subscription) -> Markup {
             td { (subscription.product_id) }
             td { (subscription.stripe_status.as_deref().unwrap_or("free")) }
             td { (badge(standing, subscription.wanted.word())) @if !in_place { " not in place yet" } }
-            td { (subscription.reason) @if let Some(problem) = &subscription.problem { " " strong { (problem) } } }
+            td {
+                (subscription.reason)
+                @for reversal in own { " " (reversal.sentence()) }
+                @if let Some(problem) = &subscription.problem { " " strong { (problem) } }
+            }
         }
     }
 }

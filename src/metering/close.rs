@@ -9,12 +9,19 @@
 //!     reported ──► Stripe's meter equals ours, and the draft has our price? ──► finalized
 //!                                └── no: held, an alert, tried again until the backstop
 //! ```
+//!
+//! A subscription that is `unpaid`, or whose collection is paused, leaves drafts on which Stripe's
+//! own finalization is off. Their usage is reported like any other, and then they *wait*: to finalize
+//! them would charge what is not to be charged, and a draft of nothing would count as paid. Once
+//! the subscription is collected from again they go on, with their collection turned on.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
 
 use super::compare::{self, Shown};
 use super::{Metering, MeteringError, Outages, stamp, window};
 use crate::catalogue::price;
+use crate::lifecycle::Status;
 use crate::store::invoices::{Figures, Invoice, State};
 use crate::store::subscriptions::{Period, Subscription};
 use crate::store::{invoices, subscriptions, usage};
@@ -22,8 +29,23 @@ use crate::stripe::{self, InvoiceStatus};
 
 /// How long a draft that was looked at is left alone: each look costs calls to both sides.
 const PAUSE: TimeDelta = TimeDelta::minutes(10);
+/// How often a waiting draft is looked at; the worker wakes it when its subscription is paid up.
+const WAITING_PAUSE: TimeDelta = TimeDelta::days(1);
 /// Before the backstop, the final total is reported whether usage has settled or not.
 const LEAD: TimeDelta = TimeDelta::hours(2);
+
+/// Who turns a draft into an invoice that is charged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Collection {
+    /// Stripe by itself, at the backstop at the latest.
+    Stripe,
+    /// Nobody for now.
+    Nobody,
+    /// We, because Stripe was told not to and may again.
+    Us,
+    /// Whoever cancelled: Stripe stopped collecting when the subscription ended.
+    Ended,
+}
 
 /// What a pass over the open drafts did.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -59,7 +81,9 @@ impl Metering {
             outages.note(&result);
             match result {
                 Ok(State::Held) => closed.held += 1,
-                Ok(State::Claiming | State::Settling | State::Finalized) => closed.moved += 1,
+                Ok(State::Claiming | State::Settling | State::Waiting | State::Finalized) => {
+                    closed.moved += 1;
+                }
                 Err(error) => {
                     let problem = error.in_words();
                     tracing::warn!(invoice = %draft.id, %problem, "a draft could not be moved on");
@@ -105,9 +129,10 @@ impl Metering {
             return self.record_end(invoice, &subscription, &fetched, now);
         }
         match invoice.state {
-            State::Claiming => self.claim(invoice, now),
-            State::Settling | State::Held | State::Finalized => {
-                self.finalize(invoice, &subscription, now)
+            State::Claiming => self.claim(invoice, &fetched, &subscription, now),
+            State::Settling | State::Waiting | State::Held | State::Finalized => {
+                let collection = self.collection(&fetched, &subscription)?;
+                self.finalize(invoice, &subscription, collection, now)
             }
         }
     }
@@ -117,8 +142,15 @@ impl Metering {
     ///
     /// The idempotency key is one for each run, because under a known key Stripe repeats even a
     /// 500 for a whole day; the same moment set twice is set once.
-    fn claim(&self, invoice: Invoice, now: DateTime<Utc>) -> Result<State, MeteringError> {
-        if now < invoice.backstop_at {
+    fn claim(
+        &self,
+        invoice: Invoice,
+        fetched: &stripe::Invoice,
+        subscription: &Subscription,
+        now: DateTime<Utc>,
+    ) -> Result<State, MeteringError> {
+        let collection = self.collection(fetched, subscription)?;
+        if now < invoice.backstop_at && collection != Collection::Nobody {
             let key = format!("claim-{}-{}", invoice.id, stamp(now));
             self.stripe.update_invoice_finalization(
                 &invoice.id,
@@ -139,11 +171,31 @@ impl Metering {
         )
     }
 
+    fn collection(
+        &self,
+        draft: &stripe::Invoice,
+        subscription: &Subscription,
+    ) -> Result<Collection, MeteringError> {
+        if draft.auto_advance {
+            return Ok(Collection::Stripe);
+        }
+        let seen = self.stripe.get_subscription(&subscription.id)?;
+        let status = Status::parse(seen.status.as_str());
+        Ok(if !status.is_live() {
+            Collection::Ended
+        } else if status == Status::Unpaid || seen.collection_pause.is_some() {
+            Collection::Nobody
+        } else {
+            Collection::Us
+        })
+    }
+
     /// The final total, the comparison, and the finalization.
     fn finalize(
         &self,
         invoice: Invoice,
         subscription: &Subscription,
+        collection: Collection,
         now: DateTime<Utc>,
     ) -> Result<State, MeteringError> {
         let read = self.reread(subscription, invoice.period, now);
@@ -156,6 +208,17 @@ impl Metering {
             ours: Some(ours),
             ..invoice
         };
+        if collection == Collection::Nobody {
+            return self.keep(
+                Invoice {
+                    state: State::Waiting,
+                    settles_at: now + WAITING_PAUSE,
+                    problem: None,
+                    ..invoice
+                },
+                now,
+            );
+        }
         let difference = self.difference(&invoice, subscription, ours)?;
         if difference.is_some() && reported_just_now {
             // Stripe counts a report a little after it has taken it.
@@ -180,7 +243,8 @@ impl Metering {
             );
         }
         let key = format!("finalize-{}-{}", invoice.id, stamp(now));
-        let fetched = self.stripe.finalize_invoice(&invoice.id, &key)?;
+        let collects = collection == Collection::Us;
+        let fetched = self.stripe.finalize_invoice(&invoice.id, collects, &key)?;
         self.record_end(
             Invoice {
                 problem: None,
@@ -237,13 +301,17 @@ impl Metering {
         else {
             return Ok(None);
         };
-        let Period { start, end } = invoice.period;
-        let metered = self.stripe.meter_event_summary(
-            &meter.id,
-            customer,
-            window::whole_minute(start),
-            window::whole_minute(end),
-        )?;
+        let (start, end) = (
+            window::whole_minute(invoice.period.start),
+            window::whole_minute(invoice.period.end),
+        );
+        // Stripe refuses to sum up nothing: the period of one that ends as soon as it is bought.
+        let metered = if start < end {
+            self.stripe
+                .meter_event_summary(&meter.id, customer, start, end)?
+        } else {
+            Decimal::ZERO
+        };
         let draft = self.stripe.get_invoice(&invoice.id)?;
         let shown = Shown {
             metered,
@@ -278,7 +346,8 @@ impl Metering {
             calls: quantity.try_into().unwrap_or_default(),
             amount,
         };
-        let problem = (amount != ours.amount).then(|| {
+        let is_void = fetched.status == Some(InvoiceStatus::Void);
+        let problem = (amount != ours.amount && !is_void).then(|| {
             format!(
                 "Stripe billed {amount} minor units for usage where the catalogue charges {}.",
                 ours.amount
@@ -312,7 +381,7 @@ impl Metering {
 /// wait: Stripe grants it an hour.
 fn in_trouble(draft: Invoice, problem: String, now: DateTime<Utc>) -> Invoice {
     let settles_at = match draft.state {
-        State::Settling => now + PAUSE,
+        State::Settling | State::Waiting => now + PAUSE,
         State::Claiming | State::Held | State::Finalized => draft.settles_at,
     };
     Invoice {
@@ -326,7 +395,7 @@ fn is_due(invoice: &Invoice, now: DateTime<Utc>) -> bool {
     match invoice.state {
         // `claim_drafts` has just tried.
         State::Claiming | State::Finalized => false,
-        State::Settling => now >= invoice.settles_at,
+        State::Settling | State::Waiting => now >= invoice.settles_at,
         State::Held => now >= invoice.updated_at + PAUSE,
     }
 }

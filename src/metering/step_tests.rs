@@ -104,7 +104,7 @@ impl Bench {
 
 fn draft_at_stripe() -> Reply {
     let invoice = json!({
-        "id": "in_1", "status": "draft", "currency": "usd",
+        "id": "in_1", "status": "draft", "auto_advance": true, "currency": "usd",
         "period_start": 0, "period_end": 10, "created": 10,
         "total": 0, "amount_due": 0, "amount_paid": 0, "lines": {"data": []},
     });

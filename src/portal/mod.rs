@@ -22,6 +22,7 @@ mod keys;
 mod links;
 mod next;
 pub mod offer;
+mod owed;
 mod plans;
 mod profile;
 mod purchase;

@@ -258,6 +258,7 @@ fn free_subscription(checkout: &Checkout, now: DateTime<Utc>) -> Subscription {
         cancel_at: None,
         ended_at: None,
         past_due_since: None,
+        drafts_left: false,
         wanted: Access::Active,
         reason: "The plan is free.".to_owned(),
         applied: None,

@@ -86,10 +86,14 @@ async fn subscription_page(
     bought: Option<&Checkout>,
 ) -> Result<Response, Failure> {
     let keys = portal.keys(&subscription).await?;
+    let owed = portal.owed(&subscription).await?;
+    let notes = portal.notes(&subscription)?;
     let return_path = bought.and_then(|checkout| checkout.return_path.as_deref());
     let content = SubscriptionPage {
         line: portal.line(&subscription)?,
         keys: keys.as_ref(),
+        notes: &notes,
+        owed: &owed,
         notice,
         fresh: bought.is_some() && keys.is_some(),
         portal_link: &portal_link(return_path),
@@ -372,6 +376,7 @@ mod tests {
             cancel_at: None,
             ended_at: None,
             past_due_since: None,
+            drafts_left: false,
             wanted,
             reason: String::new(),
             applied,

@@ -41,6 +41,8 @@ pub enum State {
     Claiming,
     /// The draft waits until usage has settled.
     Settling,
+    /// Its usage is reported; Stripe collects nothing from the subscription for now.
+    Waiting,
     /// Stripe's figures differ from ours: a person has to look before the backstop.
     Held,
     Finalized,
@@ -51,15 +53,22 @@ impl State {
         match self {
             Self::Claiming => "claiming",
             Self::Settling => "settling",
+            Self::Waiting => "waiting",
             Self::Held => "held",
             Self::Finalized => "finalized",
         }
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::Claiming, Self::Settling, Self::Held, Self::Finalized]
-            .into_iter()
-            .find(|state| state.word() == word)
+        [
+            Self::Claiming,
+            Self::Settling,
+            Self::Waiting,
+            Self::Held,
+            Self::Finalized,
+        ]
+        .into_iter()
+        .find(|state| state.word() == word)
     }
 }
 
@@ -127,6 +136,19 @@ pub fn unfinished(db: &Connection) -> Result<Vec<Invoice>, StoreError> {
         "state <> ?1 ORDER BY settles_at, invoice_id",
         State::Finalized.word(),
     )
+}
+
+/// Lets a subscription's waiting drafts be looked at now.
+pub fn release(
+    db: &Connection,
+    subscription_id: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached(
+        "UPDATE invoices SET settles_at = ?3 WHERE subscription_id = ?1 AND state = ?2",
+    )?;
+    statement.execute((subscription_id, State::Waiting.word(), seconds(now)))?;
+    Ok(())
 }
 
 /// A subscription's, newest first.

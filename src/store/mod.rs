@@ -25,6 +25,7 @@ pub mod links;
 pub mod mails;
 pub mod period;
 pub mod profiles;
+pub mod reversals;
 pub mod sessions;
 pub mod settings;
 pub mod subscriptions;

@@ -27,6 +27,8 @@ pub struct Subscription {
     pub cancel_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
     pub past_due_since: Option<DateTime<Utc>>,
+    /// It has been unpaid, and drafts of that time are still to be finalized.
+    pub drafts_left: bool,
     pub wanted: Access,
     /// Why it is wanted, in one sentence.
     pub reason: String,
@@ -56,7 +58,7 @@ pub struct Unreadable {
 
 const COLUMNS: &str = "subscription_id, user_id, product_id, name, checkout_id, customer_id, \
     stripe_status, meter_event_name, meter_id, started_at, period_start, period_end, cancel_at, \
-    ended_at, past_due_since, wanted_state, reason, applied_state, recheck_at, attempts, problem, \
+    ended_at, past_due_since, drafts_left, wanted_state, reason, applied_state, recheck_at, attempts, problem, \
     updated_at";
 
 /// A subscription that is this much older than our first record of it was found late: usage of it
@@ -72,7 +74,7 @@ pub fn save(db: &Connection, subscription: &Subscription) -> Result<(), StoreErr
         note_late_find(db, subscription)?;
     }
     let values = "(:id, :user, :product, :name, :checkout, :customer, :status, :event_name, :meter, \
-        :started, :period_start, :period_end, :cancel, :ended, :past_due, :wanted, :reason, \
+        :started, :period_start, :period_end, :cancel, :ended, :past_due, :left, :wanted, :reason, \
         :applied, :recheck, :attempts, :problem, :updated)";
     let sql = format!("INSERT OR REPLACE INTO subscriptions ({COLUMNS}) VALUES {values}");
     let meter = subscription.meter.as_ref();
@@ -92,6 +94,7 @@ pub fn save(db: &Connection, subscription: &Subscription) -> Result<(), StoreErr
         ":cancel": subscription.cancel_at.map(seconds),
         ":ended": subscription.ended_at.map(seconds),
         ":past_due": subscription.past_due_since.map(seconds),
+        ":left": subscription.drafts_left,
         ":wanted": subscription.wanted.word(),
         ":reason": subscription.reason,
         ":applied": subscription.applied.map(Access::word),
@@ -334,6 +337,7 @@ fn subscription(row: &Row<'_>) -> Result<Subscription, StoreError> {
         cancel_at: moment("cancel_at")?,
         ended_at: moment("ended_at")?,
         past_due_since: moment("past_due_since")?,
+        drafts_left: row.get("drafts_left")?,
         wanted: access("wanted_state")?.ok_or_else(|| nonsense("wanted state"))?,
         reason: text("reason")?,
         applied: access("applied_state")?,
@@ -399,6 +403,7 @@ pub(crate) mod testing {
             cancel_at: None,
             ended_at: None,
             past_due_since: None,
+            drafts_left: false,
             wanted: Access::Active,
             reason: "The subscription is in good standing.".to_owned(),
             applied: Some(Access::Active),

@@ -13,7 +13,10 @@ use crate::outbound::CallError;
 /// gap when it did not. Few enough for one filter of [`Stripe::event_page`].
 ///
 /// Errors of meters are not among them: Stripe sends those to event destinations only.
-pub const HANDLED_EVENTS: [&str; 15] = [
+pub const HANDLED_EVENTS: [&str; 19] = [
+    "charge.dispute.closed",
+    "charge.dispute.created",
+    "charge.refunded",
     "checkout.session.completed",
     "checkout.session.expired",
     "checkout.session.async_payment_succeeded",
@@ -29,6 +32,7 @@ pub const HANDLED_EVENTS: [&str; 15] = [
     "invoice.paid",
     "invoice.payment_failed",
     "invoice.payment_action_required",
+    "refund.failed",
 ];
 
 /// Stripe's limit for the filter `types`.

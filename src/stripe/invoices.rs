@@ -8,6 +8,8 @@ use stripe_billing::invoice::{
 };
 use stripe_billing::invoice_line_item::ListInvoiceInvoiceLineItem;
 
+use stripe_shared::InvoiceStatus as InvoiceStatusWord;
+
 use super::Stripe;
 use super::page::{Listed, PAGE_SIZE, Page};
 use super::wire::{Exact, Inner, Link, Moment, words};
@@ -157,6 +159,15 @@ impl Stripe {
         self.list_invoices(&operation, &request)
     }
 
+    /// The invoices of a subscription that are to be paid, the newest first.
+    pub fn list_open_invoices(&self, subscription: &str) -> Result<Vec<Invoice>, CallError> {
+        let operation = format!("list the open invoices of the subscription `{subscription}`");
+        let request = ListInvoice::new()
+            .subscription(subscription)
+            .status(InvoiceStatusWord::Open);
+        self.list_invoices(&operation, &request)
+    }
+
     /// The invoices of a customer, the newest first.
     pub fn list_customer_invoices(&self, customer: &str) -> Result<Vec<Invoice>, CallError> {
         let operation = format!("list the invoices of the customer `{customer}`");
@@ -208,11 +219,19 @@ impl Stripe {
         self.transport.post(&operation, &request, key)
     }
 
-    /// Finalizes a draft. From then on no usage reaches it any more.
-    pub fn finalize_invoice(&self, id: &str, key: &str) -> Result<Invoice, CallError> {
+    /// Finalizes a draft. From then on no usage reaches it any more. `collects` turns Stripe's
+    /// collection on, where it was off.
+    pub fn finalize_invoice(
+        &self,
+        id: &str,
+        collects: bool,
+        key: &str,
+    ) -> Result<Invoice, CallError> {
         let operation = format!("finalize the invoice `{id}`");
-        // Said aloud: the end of a subscription turns it off for all that is not paid yet.
-        let request = FinalizeInvoiceInvoice::new(id).auto_advance(true);
+        let mut request = FinalizeInvoiceInvoice::new(id);
+        if collects {
+            request = request.auto_advance(true);
+        }
         self.transport.post(&operation, &request, key)
     }
 }

@@ -12,6 +12,7 @@ mod invoices;
 mod meters;
 mod page;
 mod prices;
+mod reversals;
 mod setup;
 mod subscriptions;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use events::{Event, EventPage, HANDLED_EVENTS};
 pub use invoices::{BillingReason, Invoice, InvoiceLine, InvoiceStatus};
 pub use meters::{Delivered, Meter, MeterEvent};
 pub use prices::{NewPrice, Price};
+pub use reversals::Reversal;
 pub use setup::{NewProduct, NewWebhookEndpoint, Product, WebhookEndpoint};
 pub use subscriptions::{Subscription, SubscriptionItem, SubscriptionStatus, UsageType};
 

@@ -75,7 +75,7 @@ fn every_call_carries_the_key_the_version_and_its_idempotency_key() {
         "period_end": 2, "created": 2, "total": 15, "amount_due": 15, "amount_paid": 0,
         "currency": "usd", "lines": {"data": []}}));
     let invoice = stripe(&server)
-        .finalize_invoice("in_1", "close:in_1")
+        .finalize_invoice("in_1", true, "close:in_1")
         .unwrap();
     assert_eq!(invoice.status, Some(InvoiceStatus::Open));
     let seen = &server.seen()[0];
@@ -413,7 +413,7 @@ fn events_come_page_by_page_with_their_whole_body() {
     let asked = query(&server.seen()[0]);
     assert_eq!(asked["created[gte]"], "1");
     assert_eq!(asked["starting_after"], "evt_3");
-    assert_eq!(asked["types[0]"], "checkout.session.completed");
+    assert_eq!(asked["types[0]"], "charge.dispute.closed");
 }
 
 #[test]

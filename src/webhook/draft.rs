@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::lifecycle::Status;
 use crate::store::invoices::{Invoice, State};
 use crate::store::subscriptions::{Period, Subscription};
 use crate::stripe::{self, BillingReason, InvoiceStatus};
@@ -34,6 +35,24 @@ pub(super) fn to_close(
     })
 }
 
+/// Whether Stripe left the draft behind: it was made while the subscription was unpaid, and nobody
+/// finalizes it. One that a person made by hand is that person's.
+pub(super) fn is_left_behind(invoice: &stripe::Invoice) -> bool {
+    let is_manual = invoice.billing_reason == Some(BillingReason::Manual);
+    invoice.status == Some(InvoiceStatus::Draft) && !invoice.auto_advance && !is_manual
+}
+
+/// Whether the drafts that a subscription left behind while it was unpaid are to be finalized now:
+/// Stripe collects from it again.
+pub(super) fn are_due(subscription: &Subscription) -> bool {
+    let status = subscription.stripe_status.as_deref().map(Status::parse);
+    subscription.drafts_left
+        && matches!(
+            status,
+            Some(Status::Active | Status::Trialing | Status::PastDue)
+        )
+}
+
 /// Whether Stripe may have made a draft between what we knew of a subscription and what we see
 /// now: its period has turned, or it has ended.
 pub(super) fn may_have_appeared(known: &Subscription, seen: &Subscription) -> bool {
@@ -50,7 +69,7 @@ mod tests {
     use chrono::{DateTime, TimeDelta, Utc};
     use serde_json::json;
 
-    use super::to_close;
+    use super::{are_due, to_close};
     use crate::store::subscriptions::testing::subscription;
     use crate::stripe::Invoice;
 
@@ -67,6 +86,22 @@ mod tests {
         }
         let now = DateTime::<Utc>::UNIX_EPOCH;
         to_close(&invoice, &subscription, TimeDelta::hours(48), now).is_some()
+    }
+
+    #[test]
+    fn drafts_are_left_until_stripe_collects_again() {
+        for (left, status, due) in [
+            (true, "unpaid", false),
+            (true, "paused", false),
+            (true, "active", true),
+            (true, "past_due", true),
+            (false, "active", false),
+        ] {
+            let mut record = subscription("sub_1");
+            record.drafts_left = left;
+            record.stripe_status = Some(status.to_owned());
+            assert_eq!(are_due(&record), due, "{status}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod gap;
 mod notices;
 mod observe;
 pub mod resync;
+mod reversal;
 pub mod signature;
 mod subject;
 pub mod worker;
@@ -203,7 +204,12 @@ fn read_event(body: &[u8], source: Source) -> Option<inbox::Event> {
     let object_id = object.and_then(|object| object.id).unwrap_or_default();
     let ignored_because = match Subject::of(&envelope.event_type, &object_id) {
         Subject::None(why) => Some(why),
-        Subject::Invoice(_) | Subject::CheckoutSession(_) | Subject::Subscription(_) => None,
+        Subject::Invoice(_)
+        | Subject::CheckoutSession(_)
+        | Subject::Subscription(_)
+        | Subject::Dispute(_)
+        | Subject::Charge(_)
+        | Subject::Refund(_) => None,
     };
     Some(inbox::Event {
         id: envelope.id,

@@ -73,6 +73,8 @@ pub(super) fn observe(
         access: applied.unwrap_or(Access::None),
         past_due_since,
     };
+    let was_unpaid = known.is_some_and(|known| known.drafts_left);
+    let drafts_left = status == Status::Unpaid || (was_unpaid && status.is_live());
     let decision = lifecycle::decide(state, access, past_due_grace, now);
     Subscription {
         id: stripe.id.clone(),
@@ -88,6 +90,7 @@ pub(super) fn observe(
         cancel_at: stripe.cancel_at,
         ended_at: stripe.ended_at,
         past_due_since,
+        drafts_left,
         wanted: decision.access,
         reason: decision.reason,
         applied,

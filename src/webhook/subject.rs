@@ -13,6 +13,10 @@ pub(super) enum Subject {
     Invoice(String),
     CheckoutSession(String),
     Subscription(String),
+    Dispute(String),
+    /// Of which something was refunded.
+    Charge(String),
+    Refund(String),
     /// Nothing that this program acts on, and why.
     None(&'static str),
 }
@@ -27,6 +31,9 @@ impl Subject {
             "customer.subscription" => Self::Subscription(id),
             "checkout.session" => Self::CheckoutSession(id),
             "invoice" => Self::Invoice(id),
+            "charge.dispute" => Self::Dispute(id),
+            "charge" if event_type == "charge.refunded" => Self::Charge(id),
+            "refund" => Self::Refund(id),
             "v1.billing.meter" => return Self::None(METER_ERROR),
             _ => return Self::None("Nothing here acts on this type of event."),
         };
@@ -71,7 +78,14 @@ mod tests {
             subject("invoice.payment_failed"),
             Subject::Invoice("x_1".into())
         );
+        assert_eq!(
+            subject("charge.dispute.closed"),
+            Subject::Dispute("x_1".into())
+        );
+        assert_eq!(subject("charge.refunded"), Subject::Charge("x_1".into()));
+        assert_eq!(subject("refund.failed"), Subject::Refund("x_1".into()));
         for not_acted_on in [
+            "charge.succeeded",
             "customer.created",
             "customer.subscription.pending_update.applied",
         ] {

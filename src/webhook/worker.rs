@@ -100,7 +100,7 @@ impl WorkError {
 }
 
 /// A subscription at Stripe, looked at again.
-enum Seen {
+pub(super) enum Seen {
     /// Our record of it as of now, not yet kept.
     Ours(Box<Subscription>),
     /// Not our business, and why.
@@ -139,14 +139,14 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    fn applied(text: impl Into<String>) -> Self {
+    pub(super) fn applied(text: impl Into<String>) -> Self {
         Self {
             ending: Ending::Applied,
             text: text.into(),
         }
     }
 
-    fn ignored(text: &str) -> Self {
+    pub(super) fn ignored(text: &str) -> Self {
         Self {
             ending: Ending::Ignored,
             text: text.to_owned(),
@@ -187,6 +187,9 @@ impl Worker {
             Subject::Subscription(id) => self.refresh(id, now),
             Subject::CheckoutSession(id) => self.checkout(id, now),
             Subject::Invoice(id) => self.invoice(id, now),
+            Subject::Dispute(id) => self.dispute(id, now),
+            Subject::Charge(id) => self.refunds_of(id, now),
+            Subject::Refund(id) => self.refund(id, now),
             Subject::None(why) => Ok(Outcome::ignored(why)),
         }
     }
@@ -257,7 +260,7 @@ impl Worker {
             Seen::Foreign(why) => return Ok(Outcome::ignored(why)),
         };
         let seen = record.clone();
-        if record.applied != Some(record.wanted) {
+        if record.applied != Some(record.wanted) || draft::are_due(&record) {
             record.recheck_at = Some(now);
         }
         let reason = record.reason.clone();
@@ -288,7 +291,7 @@ impl Worker {
         }
     }
 
-    fn look(&self, id: &str, now: DateTime<Utc>) -> Result<Seen, WorkError> {
+    pub(super) fn look(&self, id: &str, now: DateTime<Utc>) -> Result<Seen, WorkError> {
         let known = self.known(id)?;
         let fetched = match self.stripe.get_subscription(id) {
             Err(error) if error.is_not_found() => {
@@ -332,7 +335,7 @@ impl Worker {
         Some(found.state)
     }
 
-    fn past_due_grace(&self, product: &ProductId) -> TimeDelta {
+    pub(super) fn past_due_grace(&self, product: &ProductId) -> TimeDelta {
         let model = self.catalogue.get(product);
         model
             .and_then(|model| model.past_due_grace_days)
@@ -408,13 +411,15 @@ impl Worker {
             subscriptions::save(db, &intent)
         });
         change.wait()?;
-        if let Err(error) = access::apply(&self.apim, &record) {
-            let error = WorkError::from(error);
+        let work = access::apply(&self.apim, &record).map_err(WorkError::from);
+        let work = work.and_then(|()| self.finalize_left_behind(&record, now));
+        if let Err(error) = work {
             self.put_subscription_back(record.id, &error, now)?;
             return Err(error);
         }
         let outcome = Subscription {
             applied: Some(record.wanted),
+            drafts_left: record.drafts_left && !draft::are_due(&record),
             attempts: 0,
             problem: None,
             updated_at: now,
@@ -429,6 +434,40 @@ impl Worker {
             subscriptions::save(db, &outcome)
         });
         Ok(change.wait()?)
+    }
+
+    /// Finalizes what Stripe drafted while the subscription was unpaid, once it is paid up: Stripe
+    /// never does, and the consumer had those periods. Metered drafts get their usage first, so
+    /// they are handed to the normal close.
+    ///
+    /// Killed in between, the record still says that drafts are left; what is final by then is no
+    /// draft any more, so it is not looked at again. The key is one for each run, because under a
+    /// known key Stripe repeats even a 500 for a day, and a draft is finalized only once anyway.
+    fn finalize_left_behind(
+        &self,
+        record: &Subscription,
+        now: DateTime<Utc>,
+    ) -> Result<(), WorkError> {
+        if !draft::are_due(record) {
+            return Ok(());
+        }
+        let mut invoices = self.stripe.list_subscription_invoices(&record.id)?;
+        invoices.retain(draft::is_left_behind);
+        // In the order in which they were made, so that the newest is the last to be final.
+        for invoice in invoices.iter().rev() {
+            if let Some(draft) = draft::to_close(invoice, record, self.rules.backstop, now) {
+                let change = self.store.write(move |db| invoices::discover(db, &draft));
+                change.wait()?;
+                continue;
+            }
+            let key = format!("finalize-{}-{}", invoice.id, now.timestamp());
+            self.stripe.finalize_invoice(&invoice.id, true, &key)?;
+        }
+        let id = record.id.clone();
+        let change = self.store.write(move |db| invoices::release(db, &id, now));
+        change.wait()?;
+        self.drafts.notify_one();
+        Ok(())
     }
 
     fn put_subscription_back(

@@ -6,6 +6,7 @@ mod journey;
 mod log;
 mod support;
 
+mod access;
 mod account;
 mod arithmetic;
 mod cancel;

@@ -7,6 +7,7 @@ pub mod cancel;
 pub mod close;
 pub mod keys;
 pub mod links;
+pub mod owed;
 pub mod plans;
 pub mod profile;
 pub mod purchase;

@@ -4,6 +4,7 @@ use maud::{Markup, PreEscaped, html};
 
 use super::cancel::Ending;
 use super::keys::{Notice, key_boxes};
+use super::owed::Owed;
 use crate::apim::Keys;
 use crate::lifecycle::Access;
 use crate::web::assets;
@@ -209,6 +210,10 @@ impl Line {
 pub struct SubscriptionPage<'a> {
     pub line: Line,
     pub keys: Option<&'a Keys>,
+    /// Refunds and disputes, a sentence each.
+    pub notes: &'a [String],
+    /// What has to be paid to be active again.
+    pub owed: &'a Owed,
     /// What became of a key that was to be regenerated.
     pub notice: Option<Notice>,
     /// Right after the purchase.
@@ -225,6 +230,10 @@ impl SubscriptionPage<'_> {
                 @if self.fresh { (welcome()) } @else { h1 { "Subscription" } }
                 section.card.subscription {
                     (self.line.head())
+                    (self.owed.render())
+                    @if !self.notes.is_empty() {
+                        ul.notes { @for note in self.notes { li.muted { (note) } } }
+                    }
                     @if let Some(keys) = self.keys { (key_boxes(&self.line.id, keys, self.notice)) }
                     (self.line.details())
                     div.actions {
@@ -321,7 +330,7 @@ impl AccountPage<'_> {
 #[cfg(test)]
 mod tests {
     use super::{
-        Access, Ending, Keys, Line, Page, Progress, SubscriptionPage, Viewer, WaitingPage,
+        Access, Ending, Keys, Line, Owed, Page, Progress, SubscriptionPage, Viewer, WaitingPage,
     };
     use crate::secret::Secret;
 
@@ -349,6 +358,8 @@ mod tests {
         let page = SubscriptionPage {
             line: line(access, false),
             keys: keys.as_ref(),
+            notes: &[],
+            owed: &Owed::Nothing,
             notice: None,
             fresh: true,
             portal_link: "/to-portal",

@@ -129,7 +129,11 @@ impl Worker {
     }
 
     fn difference(&self, id: &str, sides: &Sides, now: DateTime<Utc>) -> Option<Difference> {
-        sides::difference(id, sides, self.rules.past_due_grace, now)
+        let ours = sides.ours.as_ref();
+        let grace = ours.map_or(self.rules.past_due_grace, |ours| {
+            self.past_due_grace(&ours.product_id)
+        });
+        sides::difference(id, sides, grace, now)
     }
 
     /// Looks at one subscription alone: the lists are not of one moment, and `serve` may have been

@@ -234,6 +234,7 @@ fn free_subscription(found: &apim::Subscription, now: DateTime<Utc>) -> Option<S
         cancel_at: None,
         ended_at: None,
         past_due_since: None,
+        drafts_left: false,
         wanted,
         reason: reason.to_owned(),
         applied: Some(wanted),

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::checkout;
 use super::invoices::{collect, draft, finalize, shape as invoice_shape, writeoff};
-use super::subscriptions::{cancel, cycle, shape};
+use super::subscriptions::{cancel, cycle, pause, shape};
 use super::times::moment;
 use crate::sandbox::stripe::account::Account;
 
@@ -20,6 +20,7 @@ const MOST_AT_ONCE: usize = 100_000;
 enum Task {
     FinalizeInvoice,
     RetryInvoice,
+    VoidResumption,
     ResumeCollection,
     TurnPeriod,
     ExpireIncomplete,
@@ -99,7 +100,9 @@ fn tasks(object: &Value) -> [Plan; 2] {
     match object["object"].as_str() {
         Some("invoice") => [
             draft::finalizes_at(object).map(|at| (at, Task::FinalizeInvoice)),
-            collect::retries_at(object).map(|at| (at, Task::RetryInvoice)),
+            collect::retries_at(object)
+                .map(|at| (at, Task::RetryInvoice))
+                .or_else(|| pause::lapses_at(object).map(|at| (at, Task::VoidResumption))),
         ],
         Some("subscription") => of_subscription(object),
         _ => {
@@ -144,6 +147,7 @@ fn due(object: &Value, at: DateTime<Utc>, task: Task) -> Due {
 fn perform(account: &mut Account, due: &Due) {
     match due.task {
         Task::FinalizeInvoice => finalize_invoice(account, &due.id, due.at),
+        Task::VoidResumption => writeoff::void(account, &due.id, due.at),
         Task::RetryInvoice => collect::advance(account, &due.id, None, due.at),
         Task::ResumeCollection => {
             account.update(&due.id, "customer.subscription.updated", |subscription| {

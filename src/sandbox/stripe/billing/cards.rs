@@ -9,6 +9,8 @@ use chrono::{DateTime, Datelike, Utc};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Behaviour {
     Pays,
+    /// Pays, and the payer disputes each payment as soon as it is made.
+    PaysDisputed,
     /// Refused wherever it is used; it cannot be saved either.
     Declines(Decline),
     /// Can be saved, and pays while the consumer is present; charges later on fail.
@@ -98,6 +100,13 @@ pub(crate) const TEST_CARDS: &[TestCard] = &[
         "visa",
         "Pays now, fails later",
         Behaviour::FailsLater,
+    ),
+    card(
+        "4000000000000259",
+        "pm_card_createDispute",
+        "visa",
+        "Pays, and is disputed at once",
+        Behaviour::PaysDisputed,
     ),
     card(
         "4000002500003155",
@@ -204,6 +213,11 @@ impl TestCard {
         &self.number[self.number.len() - 4..]
     }
 
+    /// Whether the payer disputes what is paid with it.
+    pub(crate) fn is_disputed(&self) -> bool {
+        self.behaviour == Behaviour::PaysDisputed
+    }
+
     /// What saving the card without a charge leads to: a card that asks for authentication asks
     /// for it when it is set up too.
     pub(crate) fn save(&self, authenticated: bool) -> Outcome {
@@ -229,6 +243,7 @@ impl TestCard {
             }
             (
                 Behaviour::Pays
+                | Behaviour::PaysDisputed
                 | Behaviour::FailsLater
                 | Behaviour::AuthenticatesOnce
                 | Behaviour::AuthenticatesAlways

@@ -5,17 +5,19 @@
 //! | [`amounts`], [`periods`], [`cards`] | pure: tier arithmetic, billing periods, test cards |
 //! | [`subscriptions`] | opening, changing, turning and ending them; what payments do to their status |
 //! | [`invoices`] | drafts, lines, finalization, collection and retries, previews |
-//! | [`payments`], [`payment_methods`] | charges on saved cards |
+//! | [`payments`], [`payment_methods`] | payments with saved cards |
+//! | [`charges`] | what was paid, and its refunds and disputes |
 //! | [`checkout`], [`portal_sessions`] | sessions and their hosted pages |
 //! | [`agenda`] | what falls due by itself |
 //!
 //! Billing is that of `billing_mode` flexible. Not emulated: taxes, discounts, one-time items,
-//! several intervals on one subscription, subscription schedules, credit notes, refunds.
+//! several intervals on one subscription, subscription schedules, credit notes.
 
 pub(crate) mod agenda;
 pub(crate) mod amounts;
 pub(crate) mod blank;
 pub(crate) mod cards;
+pub(crate) mod charges;
 pub(crate) mod checkout;
 pub(crate) mod invoices;
 pub(crate) mod pages;
@@ -86,6 +88,16 @@ pub(crate) const OPERATIONS: &[Operation] = operations! {
     "POST /v1/billing_portal/configurations/{configuration}" =>
         portal_sessions::configurations::update,
     "POST /v1/billing_portal/sessions" => portal_sessions::create,
+    "GET /v1/invoice_payments" => invoices::list_payments,
+    "GET /v1/charges" => charges::list,
+    "GET /v1/charges/{charge}" => charges::retrieve,
+    "GET /v1/refunds" => charges::list_refunds,
+    "POST /v1/refunds" => charges::create_refund,
+    "GET /v1/refunds/{refund}" => charges::retrieve_refund,
+    "GET /v1/disputes" => charges::list_disputes,
+    "GET /v1/disputes/{dispute}" => charges::retrieve_dispute,
+    "POST /v1/disputes/{dispute}" => charges::update_dispute,
+    "POST /v1/disputes/{dispute}/close" => charges::close_dispute,
     "GET /v1/customers/{customer}/payment_methods" => payment_methods::list_of_customer,
     "GET /v1/customers/{customer}/payment_methods/{payment_method}" =>
         payment_methods::retrieve_of_customer,

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::cards::{Decline, EnteredCard, Outcome, Presence, TestCard};
+use super::charges;
 use crate::sandbox::stripe::account::Account;
 use crate::sandbox::stripe::error::StripeError;
 
@@ -124,7 +125,15 @@ pub(crate) fn record(
             object["amount_received"] = invoice["amount_due"].clone();
         }
         let object = object.clone();
-        account.emit(event, &object, None);
+        if result.is_ok() {
+            let charge = charges::open(account, &object, now);
+            if let Some(object) = account.get_mut(&intent) {
+                object["latest_charge"] = charge.into();
+            }
+        }
+        if let Some(object) = account.get(&intent).cloned() {
+            account.emit(event, &object, None);
+        }
     }
     intent
 }

@@ -116,11 +116,12 @@ fn mark_failed(account: &mut Account, id: &str, failure: Failure, now: DateTime<
     standing::after_failure(account, &failed, now);
 }
 
-/// When the next automatic attempt is due. The first invoice of a subscription has none: it has 23
-/// hours to be paid.
+/// When the next automatic attempt is due. The first invoice of a subscription, and that of a
+/// resumption, have none: they have 23 hours to be paid.
 fn next_attempt(invoice: &Value) -> Option<DateTime<Utc>> {
     let is_first = invoice["billing_reason"] == "subscription_create";
-    if is_first || invoice["auto_advance"] != true {
+    let resumes = !invoice["_resumes"].is_null();
+    if is_first || resumes || invoice["auto_advance"] != true {
         return None;
     }
     let attempts = invoice["_automatic_attempts"].as_u64().unwrap_or_default();

@@ -60,6 +60,26 @@ pub(crate) fn lines(account: &mut Account, call: &Call) -> Result<Value, StripeE
     list::page_of(lines, call)
 }
 
+/// `GET /v1/invoice_payments`: which invoices payments were for.
+pub(crate) fn list_payments(account: &mut Account, call: &Call) -> Result<Value, StripeError> {
+    let intent = call
+        .object("payment")
+        .and_then(|it| it.get("payment_intent"));
+    let payments = account
+        .all("invoice")
+        .rev()
+        .filter_map(|invoice| invoice["payments"]["data"].as_array())
+        .flatten()
+        .filter(|payment| {
+            let fits = |name: &str| call.text(name).is_none_or(|wanted| payment[name] == wanted);
+            fits("invoice")
+                && fits("status")
+                && intent.is_none_or(|wanted| payment["payment"]["payment_intent"] == *wanted)
+        });
+    let payments = payments.cloned().collect();
+    list::page_of(payments, call)
+}
+
 /// `POST /v1/invoices/{invoice}`.
 pub(crate) fn update(account: &mut Account, call: &Call) -> Result<Value, StripeError> {
     let now = time_of(account, call.id())?;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::invoices::draft::{self, Bill};
 use super::super::invoices::lines::{Basis, Portion};
+use super::super::invoices::{finalize, writeoff};
 use super::super::payments;
 use super::{cancel, shape};
 use crate::sandbox::stripe::account::Account;
@@ -82,7 +83,8 @@ fn bill(
     if portions.is_empty() {
         return None;
     }
-    let collects = subscription["pause_collection"].is_null() && subscription["status"] != "unpaid";
+    let behavior = subscription["pause_collection"]["behavior"].as_str();
+    let collects = behavior.is_none() && subscription["status"] != "unpaid";
     let bill = Bill {
         subscription: subscription["id"].as_str()?,
         billing_reason: "subscription_cycle",
@@ -90,7 +92,22 @@ fn bill(
         portions,
         auto_advance: collects,
     };
-    Some(draft::open(account, &bill, now))
+    let invoice = draft::open(account, &bill, now);
+    // "Immediately", says <https://docs.stripe.com/billing/subscriptions/pause-payment>.
+    if matches!(behavior, Some("void" | "mark_uncollectible")) {
+        write_off(account, &invoice, behavior == Some("void"), now);
+    }
+    Some(invoice)
+}
+
+fn write_off(account: &mut Account, invoice: &str, voids: bool, now: DateTime<Utc>) {
+    if let Err(error) = finalize::finalize(account, invoice, now) {
+        tracing::error!(invoice, error = error.message(), "a draft did not finalize");
+    } else if voids {
+        writeoff::void(account, invoice, now);
+    } else {
+        writeoff::mark_uncollectible(account, invoice, now);
+    }
 }
 
 /// A trial that ends without a payment method may pause or end the subscription.

@@ -1,15 +1,24 @@
 //! Paused subscriptions: no periods, no invoices, until they are resumed.
+//!
+//! Source: <https://docs.stripe.com/api/subscriptions/resume>. What resuming costs is invoiced and
+//! finalized at once; the subscription stays paused until that invoice is paid or given up as
+//! uncollectible. Unpaid after 23 hours, it is voided and nothing was resumed.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::super::invoices::draft::{self, Bill};
+use super::super::invoices::lines::Portion;
 use super::super::invoices::{collect, finalize};
 use super::super::periods::Anchor;
+use super::super::times::moment;
 use super::{cancel, cycle, shape};
 use crate::sandbox::stripe::account::Account;
 use crate::sandbox::stripe::call::Call;
 use crate::sandbox::stripe::error::StripeError;
+
+/// How long what resuming costs can be paid.
+const RESUMPTION_FOR: TimeDelta = TimeDelta::hours(23);
 
 /// Sets the status to `paused`, for `cause`.
 pub(crate) fn pause(account: &mut Account, id: &str, now: DateTime<Utc>, cause: &str) {
@@ -63,7 +72,7 @@ pub(crate) fn pause_on_request(account: &mut Account, call: &Call) -> Result<Val
 }
 
 /// `POST /v1/subscriptions/{subscription}/resume`: a new period starts now, or the old ones go on
-/// where `billing_cycle_anchor` is `unchanged`. What is due has to be paid for it.
+/// where `billing_cycle_anchor` is `unchanged`.
 pub(crate) fn resume(account: &mut Account, call: &Call) -> Result<Value, StripeError> {
     let subscription = account.find("subscription", call.id())?.clone();
     if subscription["status"] != "paused" {
@@ -83,30 +92,49 @@ pub(crate) fn resume(account: &mut Account, call: &Call) -> Result<Value, Stripe
         Anchor::at(now)
     };
     let end = anchor.next_after(interval, now);
-    let resumed = account.update(call.id(), "customer.subscription.updated", |subscription| {
-        if !keeps_anchor {
-            subscription["billing_cycle_anchor"] = now.timestamp().into();
+    let terms =
+        json!({"start": now.timestamp(), "end": end.timestamp(), "new_anchor": !keeps_anchor});
+    let portions = cycle::fees(&subscription, now, end);
+    if portions.is_empty() {
+        complete(account, call.id(), &terms);
+    } else {
+        charge(account, call.id(), portions, &terms, now)?;
+    }
+    account.find("subscription", call.id()).cloned()
+}
+
+/// Makes the subscription active on the terms that its resumption was asked for.
+pub(crate) fn complete(account: &mut Account, id: &str, terms: &Value) {
+    let Some((start, end)) = moment(&terms["start"]).zip(moment(&terms["end"])) else {
+        return;
+    };
+    let resumed = account.update(id, "customer.subscription.updated", |subscription| {
+        if terms["new_anchor"] == true {
+            subscription["billing_cycle_anchor"] = terms["start"].clone();
             subscription["billing_cycle_anchor_config"] = Value::Null;
         }
-        shape::set_period(subscription, now, end);
+        shape::set_period(subscription, start, end);
         subscription["status"] = "active".into();
         subscription["status_details"] = Value::Null;
     });
     account.emit("customer.subscription.resumed", &resumed, None);
-    charge(account, &resumed, (now, end))?;
-    account.find("subscription", call.id()).cloned()
+}
+
+/// The moment at which an invoice for a resumption is voided, if it is one and nobody pays.
+pub(crate) fn lapses_at(invoice: &Value) -> Option<DateTime<Utc>> {
+    let created = moment(&invoice["created"]).filter(|_| invoice["status"] == "open");
+    created
+        .filter(|_| !invoice["_resumes"].is_null())
+        .map(|created| created + RESUMPTION_FOR)
 }
 
 fn charge(
     account: &mut Account,
-    subscription: &Value,
-    (now, end): (DateTime<Utc>, DateTime<Utc>),
+    id: &str,
+    portions: Vec<Portion>,
+    terms: &Value,
+    now: DateTime<Utc>,
 ) -> Result<(), StripeError> {
-    let id = subscription["id"].as_str().unwrap_or_default();
-    let portions = cycle::fees(subscription, now, end);
-    if portions.is_empty() {
-        return Ok(());
-    }
     let bill = Bill {
         subscription: id,
         billing_reason: "subscription_update",
@@ -115,6 +143,9 @@ fn charge(
         auto_advance: true,
     };
     let invoice = draft::open(account, &bill, now);
+    if let Some(invoice) = account.get_mut(&invoice) {
+        invoice["_resumes"] = terms.clone();
+    }
     if let Some(subscription) = account.get_mut(id) {
         subscription["latest_invoice"] = invoice.clone().into();
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::invoices::shape::subscription_of;
-use super::cancel;
+use super::{cancel, pause};
 use crate::sandbox::stripe::account::Account;
 
 /// What becomes of a subscription when the last retry of an invoice failed.
@@ -19,6 +19,7 @@ pub enum AfterRetries {
     Unpaid,
     Cancel,
     LeavePastDue,
+    Pause,
 }
 
 /// After an invoice was paid, voided or marked uncollectible.
@@ -29,6 +30,12 @@ pub(crate) fn after_settlement(account: &mut Account, invoice: &Value) {
     let Some(subscription) = account.get(&id) else {
         return;
     };
+    if subscription["status"] == "paused" && !invoice["_resumes"].is_null() {
+        if invoice["status"] != "void" {
+            pause::complete(account, &id, &invoice["_resumes"]);
+        }
+        return;
+    }
     let recovers = match subscription["status"].as_str() {
         Some("incomplete") => invoice["status"] == "paid",
         Some("past_due" | "unpaid") => is_latest(account, &id, invoice),
@@ -63,6 +70,7 @@ pub(crate) fn after_failure(account: &mut Account, invoice: &Value, now: DateTim
             AfterRetries::Unpaid => set_status(account, &id, "unpaid"),
             AfterRetries::Cancel => cancel::for_non_payment(account, &id, now),
             AfterRetries::LeavePastDue => {}
+            AfterRetries::Pause => pause::pause(account, &id, now, "final_payment_failure"),
         }
     }
 }

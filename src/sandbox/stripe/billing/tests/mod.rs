@@ -6,6 +6,7 @@ mod cycle;
 mod deliveries;
 mod dunning;
 mod pages;
+mod reversals;
 mod terms;
 
 use std::sync::Arc;

@@ -175,6 +175,52 @@ fn a_pause_of_collection_leaves_drafts() {
 }
 
 #[test]
+fn other_pauses_of_collection_write_invoices_off_at_once() {
+    for (behavior, expected) in [("void", "void"), ("mark_uncollectible", "uncollectible")] {
+        let shop = Shop::open("2026-11-01T00:00:00Z");
+        let customer = shop.customer(Some("pm_card_visa"));
+        let price = shop.licensed_price("3000");
+        let subscription = id(&shop.subscribe(&customer, &price, &[]));
+        let path = format!("/v1/subscriptions/{subscription}");
+        shop.post(&path, &[("pause_collection[behavior]", behavior)]);
+        shop.advance("2026-12-05T00:00:00Z");
+        assert_eq!(shop.latest_invoice(&subscription)["status"], expected);
+        assert_eq!(shop.subscription(&subscription)["status"], "active");
+    }
+}
+
+#[test]
+fn a_resumption_that_is_not_paid_within_23_hours_is_voided_and_the_pause_goes_on() {
+    let shop = Shop::open("2026-11-01T00:00:00Z");
+    let customer = shop.customer(Some("pm_card_chargeCustomerFail"));
+    let price = shop.licensed_price("3000");
+    let trial = [("trial_period_days", "14")];
+    let subscription = id(&shop.subscribe(&customer, &price, &trial));
+    let path = format!("/v1/subscriptions/{subscription}");
+    shop.post(&format!("{path}/pause"), &[("type", "subscription")]);
+    shop.advance("2026-11-20T00:00:00Z");
+    let resume = format!("{path}/resume");
+    assert_eq!(shop.post(&resume, &[])["status"], "paused");
+    let invoice = shop.latest_invoice(&subscription);
+    assert_eq!(invoice["status"], "open");
+    shop.advance("2026-11-21T00:00:00Z");
+    assert_eq!(shop.latest_invoice(&subscription)["status"], "void");
+    assert_eq!(shop.subscription(&subscription)["status"], "paused");
+
+    shop.post(&resume, &[]);
+    let good = shop.post(
+        "/v1/payment_methods/pm_card_visa/attach",
+        &[("customer", &customer)],
+    );
+    let pay = format!(
+        "/v1/invoices/{}/pay",
+        id(&shop.latest_invoice(&subscription))
+    );
+    shop.post(&pay, &[("payment_method", good["id"].as_str().unwrap())]);
+    assert_eq!(shop.subscription(&subscription)["status"], "active");
+}
+
+#[test]
 fn a_change_of_price_is_settled_on_the_next_invoice_or_at_once() {
     for (behavior, expected) in [
         ("create_prorations", vec![3000, 7500]),
