@@ -34,6 +34,7 @@ pub struct Config {
     pub apim: Apim,
     pub store: Store,
     pub catalogue: Catalogue,
+    pub log_analytics: Option<LogAnalytics>,
     pub metering: Metering,
     pub access: Access,
     /// Absent where no messages are sent.
@@ -113,9 +114,39 @@ pub struct Catalogue {
     pub path: PathBuf,
 }
 
+/// Where usage is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UsageSource {
+    /// APIM's built-in reports.
+    Reports,
+    /// The gateway's logs.
+    LogAnalytics(LogAnalytics),
+}
+
+impl UsageSource {
+    /// As the settings name it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Reports => "reports",
+            Self::LogAnalytics(_) => "log-analytics",
+        }
+    }
+}
+
+/// A Log Analytics workspace that API Management sends its gateway's logs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogAnalytics {
+    pub workspace_id: String,
+    /// Without a trailing slash.
+    pub query_url: String,
+    /// What the token is asked for.
+    pub scope: String,
+}
+
 /// Usage and the closing of billing periods.
 #[derive(Debug, Clone)]
 pub struct Metering {
+    pub source: UsageSource,
     /// Hours after a period's end until its usage counts as complete.
     pub settle_hours: u32,
     /// Hours after which Stripe finalizes an invoice even if we did not.
@@ -198,7 +229,8 @@ fn read(values: &mut Values) -> Option<Config> {
     let apim = read_apim(values);
     let store = values.one("store.path", values::text);
     let catalogue = values.one("catalogue.path", values::text);
-    let metering = read_metering(values);
+    let log_analytics = read_log_analytics(values);
+    let metering = read_metering(values, log_analytics.as_ref());
     let grace_days = values.one("access.past_due_grace_days", values::number(0..=90));
     let mail = mail::read(values);
     let log = read_log(values);
@@ -213,6 +245,7 @@ fn read(values: &mut Values) -> Option<Config> {
         catalogue: Catalogue {
             path: catalogue?.into(),
         },
+        log_analytics,
         metering: metering?,
         access: Access {
             past_due_grace_days: grace_days?,
@@ -302,12 +335,45 @@ fn read_apim(values: &mut Values) -> Option<Apim> {
     })
 }
 
-fn read_metering(values: &mut Values) -> Option<Metering> {
+/// The workspace, if there is one.
+fn read_log_analytics(values: &mut Values) -> Option<LogAnalytics> {
+    let workspace_id = values.one("log_analytics.workspace_id", values::path_segment);
+    let query_url = values.one("log_analytics.query_url", values::base_url);
+    let scope = values.one("log_analytics.scope", values::scope);
+    Some(LogAnalytics {
+        workspace_id: workspace_id?,
+        query_url: query_url?,
+        scope: scope?,
+    })
+}
+
+/// The source that the setting `name` names; Log Analytics needs its workspace.
+fn read_source(
+    values: &mut Values,
+    name: &str,
+    workspace: Option<&LogAnalytics>,
+) -> Option<UsageSource> {
+    match values.one(name, values::source)? {
+        values::SourceName::Reports => Some(UsageSource::Reports),
+        values::SourceName::LogAnalytics => {
+            let source = workspace.cloned().map(UsageSource::LogAnalytics);
+            if source.is_none() {
+                let fix = "write workspace_id in [log_analytics]";
+                values.refuse(name, "is \"log-analytics\" and no workspace is known", fix);
+            }
+            source
+        }
+    }
+}
+
+fn read_metering(values: &mut Values, workspace: Option<&LogAnalytics>) -> Option<Metering> {
+    let source = read_source(values, "metering.source", workspace);
     let settle_hours = values.one("metering.settle_hours", values::number(0..=71));
     let backstop_hours = values.one("metering.backstop_hours", values::number(1..=72));
     let reread_days = values.one("metering.reread_days", values::number(1..=30));
     let daily_at = values.one("metering.daily_at", values::time_of_day);
     Some(Metering {
+        source: source?,
         settle_hours: settle_hours?,
         backstop_hours: backstop_hours?,
         reread_days: reread_days?,

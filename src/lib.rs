@@ -47,7 +47,7 @@
 //!
 //! 1. [`metering::schedule`] nudges each minute; the last complete run in [`store::jobs`] decides
 //!    whether the daily job is due ([`metering::Metering::run_due`]).
-//! 2. One query a day for all subscriptions ([`apim::Apim::usage_by_subscription`]) fills
+//! 2. One query a day for all subscriptions ([`apim::UsageSource::usage_by_subscription`]) fills
 //!    [`store::usage`]; the last days are read again, because usage arrives late.
 //! 3. For each metered subscription the period's days ([`store::period::Period::days`]) are summed, and the
 //!    total goes to Stripe's meter ([`stripe::Stripe::create_meter_event`]), later in time than the
@@ -153,8 +153,8 @@
 //! - **D10: time is an argument.** A month of billing is tried in seconds, and tests never sleep.
 //! - **D11: exact money.** [`catalogue::price`] computes any invoice as Stripe documents it; whatever
 //!   shows or checks an amount uses it.
-//! - **D12: usage comes from APIM's reports,** one query a day for all subscriptions and never one for
-//!   each. Which status classes count is the catalogue's choice; blocked calls never do.
+//! - **D12: usage comes from APIM's reports or from Log Analytics,** one query a day for all
+//!   subscriptions and never one for each; both are one enum ([`apim::UsageSource`]). Which status classes count is the catalogue's choice; blocked calls never do.
 //! - **D13: a sandbox in the binary,** written from the vendors' documentation and sharing nothing with
 //!   what it tests, so that it cannot share a mistake. `demo` and all journeys run against it; `serve`
 //!   never starts it.

@@ -36,6 +36,21 @@ pub struct UsageRow {
     pub other: u64,
 }
 
+impl UsageRow {
+    /// No calls of `subscription` yet.
+    pub(super) fn none_of(subscription: Option<String>) -> Self {
+        Self {
+            subscription,
+            product: None,
+            user: None,
+            success: 0,
+            blocked: 0,
+            failed: 0,
+            other: 0,
+        }
+    }
+}
+
 impl Keyed for UsageRow {
     fn key(&self) -> String {
         format!("{:?} {:?} {:?}", self.subscription, self.product, self.user)
@@ -45,7 +60,7 @@ impl Keyed for UsageRow {
 impl Apim {
     /// The calls of one UTC day, a row per subscription. Idle ones may stand there with zeros or
     /// not at all: both mean no usage. An error means that nothing is known.
-    pub fn usage_by_subscription(&self, day: NaiveDate) -> Result<Vec<UsageRow>, CallError> {
+    pub(super) fn usage_by_subscription(&self, day: NaiveDate) -> Result<Vec<UsageRow>, CallError> {
         let operation = format!("read the usage of {day}");
         let call = Call::new(operation.as_str(), Method::GET, "/reports/bySubscription")
             .query("$filter", filter(day))

@@ -1,4 +1,4 @@
-//! Tokens for the management API, by client credentials.
+//! Tokens for the management API and for Log Analytics, by client credentials.
 //!
 //! <https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow>
 
@@ -32,6 +32,7 @@ pub(super) struct Credentials {
     outbound: Outbound,
     url: String,
     form: Secret,
+    operation: String,
     held: Arc<Mutex<Option<Held>>>,
 }
 
@@ -43,18 +44,31 @@ struct Held {
 }
 
 impl Credentials {
+    /// For the management API.
     pub(super) fn new(settings: &config::Apim, patience: Patience) -> Self {
+        let scope = scope(&settings.arm_url);
+        Self::with_scope(settings, patience, "the management API", &scope)
+    }
+
+    /// For `what`, which Entra knows as `scope`.
+    pub(super) fn with_scope(
+        settings: &config::Apim,
+        patience: Patience,
+        what: &'static str,
+        scope: &str,
+    ) -> Self {
         let form = form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "client_credentials")
             .append_pair("client_id", &settings.client_id)
             .append_pair("client_secret", settings.client_secret.expose())
-            .append_pair("scope", &scope(&settings.arm_url))
+            .append_pair("scope", scope)
             .finish();
         let authority = settings.authority_url.trim_end_matches('/');
         Self {
             outbound: Outbound::new(DIALECT, settings.timeout, patience),
             url: format!("{authority}/{}/oauth2/v2.0/token", settings.tenant_id),
             form: Secret::new(form),
+            operation: format!("get a token for {what}"),
             held: Arc::default(),
         }
     }
@@ -82,7 +96,7 @@ impl Credentials {
     fn fetch(&self) -> Result<Held, CallError> {
         let asked = Instant::now();
         let answer: WireToken = self.outbound.json(&Request {
-            operation: "get a token for the management API".to_owned(),
+            operation: self.operation.clone(),
             method: Method::POST,
             url: self.url.clone(),
             headers: vec![(CONTENT_TYPE, "application/x-www-form-urlencoded".to_owned())],

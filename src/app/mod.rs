@@ -21,7 +21,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use tower_http::timeout::TimeoutLayer;
 
 use crate::admin::{self, Admin};
-use crate::apim::Apim;
+use crate::apim::{Apim, UsageSource};
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::mail;
@@ -111,7 +111,7 @@ impl App {
         let metering = Metering {
             store: store.clone(),
             stripe: stripe.clone(),
-            apim: apim.clone(),
+            source: UsageSource::new(&config.metering.source, &config.apim, &apim),
             catalogue: Arc::clone(&catalogue),
             rules: metering_rules(config),
         };

@@ -175,6 +175,26 @@ pub(super) const KEYS: &[Key] = &[
         "the catalogue file",
     ),
     plain(
+        "log_analytics.workspace_id",
+        Optional,
+        "the id of the Log Analytics workspace with the gateway's logs",
+    ),
+    plain(
+        "log_analytics.query_url",
+        Default("https://api.loganalytics.azure.com"),
+        "the address of Log Analytics' query API",
+    ),
+    plain(
+        "log_analytics.scope",
+        Default("https://api.loganalytics.io/.default"),
+        "what the token for Log Analytics is asked for",
+    ),
+    plain(
+        "metering.source",
+        Default("reports"),
+        "where usage is read from, \"reports\" or \"log-analytics\"",
+    ),
+    plain(
         "metering.settle_hours",
         Default("12"),
         "hours after a period's end until its usage is final",

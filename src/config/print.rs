@@ -68,8 +68,15 @@ impl Config {
         page.text("path", &self.store.path.to_string_lossy());
         page.section("catalogue");
         page.text("path", &self.catalogue.path.to_string_lossy());
+        if let Some(workspace) = &self.log_analytics {
+            page.section("log_analytics");
+            page.text("workspace_id", &workspace.workspace_id);
+            page.text("query_url", &workspace.query_url);
+            page.text("scope", &workspace.scope);
+        }
         let metering = &self.metering;
         page.section("metering");
+        page.text("source", metering.source.word());
         page.plain("settle_hours", metering.settle_hours);
         page.plain("backstop_hours", metering.backstop_hours);
         page.plain("reread_days", metering.reread_days);

@@ -90,6 +90,7 @@ fn the_reference_file_loads_and_its_comments_are_the_defaults() {
             let examples = [
                 "legal_url",
                 "gateway_url",
+                "workspace_id",
                 "webhook_secrets",
                 "host",
                 "port",
@@ -524,10 +525,24 @@ fn mail_is_sent_over_a_server_that_is_described_whole() {
 }
 
 #[test]
+fn log_analytics_as_the_source_needs_its_workspace() {
+    let text = complete().replace("#source = \"reports\"", "source = \"log-analytics\"");
+    let problems = load_text(&text, &[]).unwrap_err().to_string();
+    assert!(
+        problems.contains("workspace_id in [log_analytics]"),
+        "{problems}"
+    );
+    let text = text.replace("#workspace_id", "workspace_id");
+    let config = load_text(&text, &[]).unwrap();
+    assert_eq!(config.metering.source.word(), "log-analytics");
+}
+
+#[test]
 fn print_is_a_file_with_every_setting_and_no_secret() {
     let text = complete_with_mail()
         .replace("#legal_url", "legal_url")
         .replace("#gateway_url", "gateway_url")
+        .replace("#workspace_id", "workspace_id")
         .replace("#webhook_secrets", "webhook_secrets");
     let printed = load_text(&text, &[]).unwrap().print();
     let table: toml::Table = printed.parse().unwrap();

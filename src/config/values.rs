@@ -201,6 +201,33 @@ pub(super) fn path_segment(text: &str) -> Result<String, Wrong> {
     Err(wrong(format!("is {text:?}"), fix))
 }
 
+/// A usage source by its word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SourceName {
+    Reports,
+    LogAnalytics,
+}
+
+pub(super) fn source(text: &str) -> Result<SourceName, Wrong> {
+    match text {
+        "reports" => Ok(SourceName::Reports),
+        "log-analytics" => Ok(SourceName::LogAnalytics),
+        other => Err(wrong(
+            format!("is {other:?}"),
+            "write \"reports\" or \"log-analytics\"",
+        )),
+    }
+}
+
+/// What a token is asked for: an address that ends in `/.default`.
+pub(super) fn scope(text: &str) -> Result<String, Wrong> {
+    if text.starts_with("https://") && text.ends_with("/.default") {
+        return Ok(text.to_owned());
+    }
+    let fix = "write https://api.loganalytics.io/.default, or that of your national cloud";
+    Err(wrong(format!("is {text:?}"), fix))
+}
+
 /// `YYYY-MM-DD`, with `-preview` after it or not.
 pub(super) fn api_version(text: &str) -> Result<String, Wrong> {
     let date = text.strip_suffix("-preview").unwrap_or(text);

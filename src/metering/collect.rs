@@ -45,7 +45,7 @@ impl Metering {
         day: NaiveDate,
         now: DateTime<Utc>,
     ) -> Result<Collected, MeteringError> {
-        let rows = self.apim.usage_by_subscription(day)?;
+        let rows = self.source.usage_by_subscription(day)?;
         let change = self.store.write(move |db| {
             let known: HashSet<String> = subscriptions::ids(db)?;
             let (ours, foreign) = split(rows, day, &known);

@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
-use crate::apim::Apim;
+use crate::apim::UsageSource;
 use crate::catalogue::{Catalogue, Model};
 use crate::outbound::CallError;
 use crate::store::subscriptions::{Period, Subscription};
@@ -54,7 +54,7 @@ pub struct Rules {
 pub struct Metering {
     pub store: Store,
     pub stripe: Stripe,
-    pub apim: Apim,
+    pub source: UsageSource,
     pub catalogue: Arc<Catalogue>,
     pub rules: Rules,
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
 use serde_json::json;
 
 use super::{Metering, Rules};
-use crate::apim::Apim;
+use crate::apim::{Apim, UsageSource};
 use crate::catalogue::Catalogue;
 use crate::config::testing::{apim, stripe};
 use crate::outbound::testing::{Reply, Seen, Server, json as reply, with_header};
@@ -54,7 +54,7 @@ impl Bench {
         Metering {
             store: store.clone(),
             stripe: Stripe::new(&stripe(&self.server.url)),
-            apim: Apim::new(&apim(&self.server.url)),
+            source: UsageSource::Reports(Apim::new(&apim(&self.server.url))),
             catalogue: Arc::new(Catalogue::parse(CATALOGUE).unwrap()),
             rules: Rules {
                 settle: TimeDelta::hours(12),

@@ -55,6 +55,13 @@ username = "{mail_user}"
 password = "{mail_password}"
 from = "Tollhouse demo <billing@sandbox.localhost>"
 
+[log_analytics]
+workspace_id = "{workspace}"
+query_url = "{azure}"
+
+[metering]
+source = "reports"
+
 [store]
 path = {store}
 
@@ -78,6 +85,7 @@ path = {catalogue}
         mail_port = addresses.ports().mail,
         mail_user = mail::USER_NAME,
         mail_password = mail::PASSWORD,
+        workspace = apim::WORKSPACE_ID,
         store = quoted(&product.store),
         catalogue = quoted(&product.catalogue),
     )

@@ -29,6 +29,8 @@ pub enum Kind {
     ErrorAfterEffect,
     /// 200 with a body that makes no sense. Nothing happened.
     Nonsense,
+    /// Queries of the logs only: 200 with a part of the rows, and an error beside them.
+    PartialAnswer,
     /// Deliveries only: this one never arrives; the sandbox believes that it did.
     LostWebhook,
     /// Deliveries only: this one arrives twice.
@@ -69,13 +71,14 @@ impl Scope {
 }
 
 impl Kind {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::TimeOut,
         Self::TimeOutAfterEffect,
         Self::TooManyRequests,
         Self::ErrorBeforeEffect,
         Self::ErrorAfterEffect,
         Self::Nonsense,
+        Self::PartialAnswer,
         Self::LostWebhook,
         Self::DuplicateWebhook,
         Self::DelayedWebhook,
@@ -95,6 +98,7 @@ impl Kind {
             Self::ErrorBeforeEffect => "error_before_effect",
             Self::ErrorAfterEffect => "error_after_effect",
             Self::Nonsense => "nonsense",
+            Self::PartialAnswer => "partial_answer",
             Self::LostWebhook => "lost_webhook",
             Self::DuplicateWebhook => "duplicate_webhook",
             Self::DelayedWebhook => "delayed_webhook",
@@ -113,7 +117,8 @@ impl Kind {
             | Self::TooManyRequests
             | Self::ErrorBeforeEffect
             | Self::ErrorAfterEffect
-            | Self::Nonsense => Scope::Requests,
+            | Self::Nonsense
+            | Self::PartialAnswer => Scope::Requests,
             Self::LostWebhook
             | Self::DuplicateWebhook
             | Self::DelayedWebhook

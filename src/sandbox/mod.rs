@@ -8,7 +8,7 @@
 //! | service | what it stands for |
 //! |---|---|
 //! | [`stripe`] | `api.stripe.com` and the pages that Stripe hosts: checkout, invoice, customer portal |
-//! | [`apim`] | `management.azure.com` and `login.microsoftonline.com` |
+//! | [`apim`] | `management.azure.com`, `login.microsoftonline.com` and `api.loganalytics.azure.com` |
 //! | [`portal`] | the developer portal, `{service}.developer.azure-api.net` |
 //! | [`gateway`] | the gateway with an example API, `{service}.azure-api.net` |
 //! | [`mail`] | a mail server, whose mailboxes are on the console's page |

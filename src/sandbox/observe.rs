@@ -95,6 +95,7 @@ async fn play(
             internal_error()
         }
         Some(Kind::Nonsense) => nonsense(),
+        Some(Kind::PartialAnswer) => partial(completed(effect).await).await,
         // The other kinds mean nothing to a request; whoever asks for one gets an error.
         Some(
             Kind::ErrorBeforeEffect
@@ -152,6 +153,36 @@ fn too_many_requests() -> Response {
 fn nonsense() -> Response {
     let json = [(header::CONTENT_TYPE, "application/json")];
     (json, Bytes::from_static(b"<html>not json</html>")).into_response()
+}
+
+/// A query's answer as Log Analytics gives it when something went wrong on the way: 200, some of
+/// the rows, and a word about it beside them. What is no query's answer stays as it is.
+async fn partial(response: Response) -> Response {
+    let (head, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let mut answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let Some(rows) = answer
+        .pointer_mut("/tables/0/rows")
+        .and_then(serde_json::Value::as_array_mut)
+    else {
+        return Response::from_parts(head, Body::from(body));
+    };
+    rows.truncate(rows.len() / 2);
+    answer["error"] = serde_json::json!({
+        "code": "PartialError",
+        "message": "There were some errors when processing your query.",
+        "details": [{
+            "code": "EngineError",
+            "message": "Something went wrong processing your query on the server.",
+            "innererror": {
+                "code": "-2133196797",
+                "message": "Played by the sandbox: the query ran out of resources.",
+                "severity": 2,
+                "severityName": "Error",
+            },
+        }],
+    });
+    axum::Json(answer).into_response()
 }
 
 #[cfg(test)]

@@ -314,3 +314,32 @@ fn blocked_calls_cost_nothing() {
     app.advance(period_end(&app) - app.now() + TimeDelta::days(2));
     assert_eq!(billed(&app, id(&subscription(&app))), (200, 30));
 }
+
+/// Log Analytics is asked, delivers twice, late, and once only in part.
+#[test]
+fn a_month_is_billed_to_the_call_from_log_analytics() {
+    let app = TestApp::start_with(
+        "2026-01-15T10:20:30Z",
+        &[("metering", "source = \"log-analytics\"")],
+    );
+    let browser = consumer(&app, "payg@example.com");
+    let key = buy(&app, &browser, "payg", GOOD_CARD);
+    app.console(
+        "/api/lag",
+        &serde_json::json!({"logs_duplicated": true, "logs_seconds": 2 * 3_600}),
+    );
+    app.send_calls(&key, 1_000, TimeDelta::days(30));
+    app.send_calls(&key, 230, TimeDelta::zero());
+    app.send_calls("no-such-key", 70, TimeDelta::days(20));
+    app.play(Kind::PartialAnswer, Side::Azure, "POST", "/query", 3);
+    let end = period_end(&app);
+    app.advance(end - app.now() - TimeDelta::minutes(1));
+    app.send_calls(&key, 50, TimeDelta::zero());
+    app.advance(TimeDelta::days(3));
+    assert_eq!(app.requests(Side::Azure, "GET", "/reports/").len(), 0);
+    // Of the 231 calls of the first minute, Pay as you go lets 200 through.
+    let subscription = subscription(&app);
+    let served = app.sandbox.azure.usage()[id(&subscription)];
+    assert_eq!((served.success, served.blocked), (1_249, 31));
+    assert_eq!(billed(&app, id(&subscription)), (1_249, 187));
+}

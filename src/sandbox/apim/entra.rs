@@ -130,7 +130,7 @@ struct Claims {
 }
 
 /// A token in the shape of Entra's, signed with a key that only this sandbox has.
-fn mint(key: &hmac::Key, scope: &str, now: DateTime<Utc>) -> String {
+pub(super) fn mint(key: &hmac::Key, scope: &str, now: DateTime<Utc>) -> String {
     let claims = Claims {
         aud: scope.trim_end_matches("/.default").to_owned(),
         iss: ISSUER.to_owned(),
@@ -150,15 +150,25 @@ fn mint(key: &hmac::Key, scope: &str, now: DateTime<Utc>) -> String {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum BadToken {
     Invalid,
-    Expired { at: String, now: String },
+    /// It is good for something else.
+    Audience(String),
+    Expired {
+        at: String,
+        now: String,
+    },
 }
 
+/// Whether `token` opens what one of the `audiences` names.
 pub(super) fn check_bearer(
     key: &hmac::Key,
     token: &str,
+    audiences: &[&str],
     now: DateTime<Utc>,
 ) -> Result<(), BadToken> {
     let claims = claims(key, token).ok_or(BadToken::Invalid)?;
+    if !audiences.contains(&claims.aud.trim_end_matches('/')) {
+        return Err(BadToken::Audience(claims.aud));
+    }
     if now.timestamp() < claims.exp {
         return Ok(());
     }
@@ -221,14 +231,26 @@ mod tests {
         Utc.with_ymd_and_hms(2026, 3, 1, 12, 0, 0).unwrap()
     }
 
+    const ARM: &[&str] = &["https://management.azure.com"];
+
+    #[test]
+    fn a_token_opens_nothing_but_what_it_was_asked_for() {
+        let key = hmac::Key::new(hmac::HMAC_SHA512, b"key");
+        let token = mint(&key, "https://api.loganalytics.io/.default", now());
+        let refused = check_bearer(&key, &token, ARM, now());
+        assert!(matches!(refused, Err(BadToken::Audience(_))));
+        let audiences = &["https://api.loganalytics.io"];
+        assert_eq!(check_bearer(&key, &token, audiences, now()), Ok(()));
+    }
+
     #[test]
     fn a_token_opens_the_management_api_until_it_expires() {
         let key = hmac::Key::new(hmac::HMAC_SHA512, b"key");
         let token = mint(&key, "https://management.azure.com/.default", now());
         let last_second = now() + TimeDelta::seconds(3_598);
-        assert_eq!(check_bearer(&key, &token, last_second), Ok(()));
+        assert_eq!(check_bearer(&key, &token, ARM, last_second), Ok(()));
         let after = last_second + TimeDelta::seconds(1);
-        let refused = check_bearer(&key, &token, after);
+        let refused = check_bearer(&key, &token, ARM, after);
         assert!(matches!(refused, Err(BadToken::Expired { .. })));
     }
 
@@ -238,7 +260,7 @@ mod tests {
         let other = hmac::Key::new(hmac::HMAC_SHA512, b"other");
         let foreign = mint(&other, "https://management.azure.com/.default", now());
         for token in [foreign.as_str(), "", "a.b.c", "a"] {
-            let refused = check_bearer(&key, token, now());
+            let refused = check_bearer(&key, token, ARM, now());
             assert_eq!(refused, Err(BadToken::Invalid), "{token}");
         }
     }

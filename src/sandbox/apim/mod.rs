@@ -1,8 +1,9 @@
-//! Azure API Management's management API and Entra's token endpoint, as documented for
-//! `api-version` 2024-05-01.
+//! Azure API Management's management API as documented for `api-version` 2024-05-01, Entra's token
+//! endpoint, and Log Analytics' query endpoint.
 
 mod arm;
 mod entra;
+pub mod logs;
 pub mod model;
 pub mod policy;
 pub mod sso;
@@ -25,6 +26,8 @@ pub const CLIENT_SECRET: &str = "sandbox-client-secret";
 pub const SUBSCRIPTION_ID: &str = "33333333-3333-4333-8333-333333333333";
 pub const RESOURCE_GROUP: &str = "sandbox";
 pub const SERVICE_NAME: &str = "tollhouse-sandbox";
+/// The Log Analytics workspace that the service's logs go to.
+pub const WORKSPACE_ID: &str = "44444444-4444-4444-8444-444444444444";
 
 /// The sandbox's API Management service. Cheap to clone; the clones are one service.
 #[derive(Clone)]
@@ -53,6 +56,7 @@ impl Azure {
 
     pub fn router(&self) -> Router {
         entra::router()
+            .merge(logs::router())
             .with_state(self.clone())
             .merge(arm::router(self.clone()))
     }

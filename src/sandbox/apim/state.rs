@@ -2,7 +2,7 @@
 //! developer portal, the gateway and the console use. The management API works on the same state.
 
 use std::collections::BTreeMap;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,10 +11,11 @@ use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 
+use super::logs::Logs;
 use super::model::{
     Api, Delegation, Group, Product, Scope, Subscription, SubscriptionState, User, UserState,
 };
-use super::usage::{Counts, Usage};
+use super::usage::{Answers, Counts, Dimensions, Usage};
 use super::{Azure, sso};
 
 /// The delegation validation key until another is put: the bytes 0 to 63, base64.
@@ -71,6 +72,9 @@ pub struct State {
     pub subscriptions: BTreeMap<String, Subscription>,
     pub delegation: Delegation,
     pub usage: Usage,
+    /// The same calls as the diagnostic setting sends them to Log Analytics.
+    #[serde(default)]
+    pub logs: Logs,
     /// Deletions that a client may still ask after, by id: how often it is told to wait.
     pub deletions: BTreeMap<String, u32>,
     /// How many rows one answer of the management API carries at most.
@@ -121,10 +125,23 @@ impl State {
             subscriptions: BTreeMap::from([(master.id.clone(), master)]),
             delegation,
             usage: Usage::default(),
+            logs: Logs::default(),
             deletions: BTreeMap::new(),
             page_size: PAGE_SIZE,
             sso_key: new_validation_key(),
             version: 3,
+        }
+    }
+
+    /// Counts calls that the gateway answered at `at`, for the reports and for the logs.
+    pub fn record(&mut self, at: DateTime<Utc>, dimensions: &Dimensions, answers: &Answers) {
+        for (status, counts) in answers.iter() {
+            let dimensions = Arc::new(Dimensions {
+                status,
+                ..dimensions.clone()
+            });
+            self.logs.record(at, Arc::clone(&dimensions), counts);
+            self.usage.record(at, dimensions, counts);
         }
     }
 
@@ -246,6 +263,30 @@ impl Azure {
     /// How old a call must be before a report shows it.
     pub fn set_reports_lag(&self, lag: TimeDelta) {
         self.state().usage.set_lag(lag);
+    }
+
+    /// How old a call must be before a query of the logs finds it.
+    pub fn logs_lag(&self) -> TimeDelta {
+        self.state().logs.lag()
+    }
+
+    pub fn set_logs_lag(&self, lag: TimeDelta) {
+        self.state().logs.set_lag(lag);
+    }
+
+    /// Whether calls arrive twice in the logs, and how many of a hundred never do.
+    pub fn logs_trouble(&self) -> (bool, u8) {
+        self.state().logs.trouble()
+    }
+
+    /// From now on, lets every call arrive twice in the logs, or only once again.
+    pub fn duplicate_logs(&self, duplicated: bool) {
+        self.state().logs.set_duplicated(duplicated);
+    }
+
+    /// From now on, lets so many of a hundred calls never arrive in the logs.
+    pub fn lose_logs(&self, percent: u8) {
+        self.state().logs.set_lost_percent(percent);
     }
 
     /// Makes the management API answer in pages of at most `rows`.

@@ -23,6 +23,50 @@ pub struct Dimensions {
     pub user: String,
     pub api: String,
     pub operation: String,
+    /// The status of the answers, which reports do not tell and logs do.
+    #[serde(default)]
+    pub status: u16,
+}
+
+/// Calls by the status of their answers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answers(Vec<(u16, Counts)>);
+
+impl Answers {
+    /// Adds `calls` calls that were answered with `status`, and `bytes` bytes each.
+    pub fn add(&mut self, status: u16, calls: u64, bytes: u64) {
+        self.add_counts(status, Counts::of(status, calls, bytes));
+    }
+
+    fn add_counts(&mut self, status: u16, counts: Counts) {
+        if counts.total() == 0 {
+            return;
+        }
+        match self.0.iter_mut().find(|(known, _)| *known == status) {
+            Some((_, known)) => *known += counts,
+            None => self.0.push((status, counts)),
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (u16, Counts)> {
+        self.0.iter().copied()
+    }
+
+    pub fn total(&self) -> Counts {
+        let mut total = Counts::default();
+        for (_, counts) in self.iter() {
+            total += counts;
+        }
+        total
+    }
+}
+
+impl AddAssign for Answers {
+    fn add_assign(&mut self, more: Self) {
+        for (status, counts) in more.iter() {
+            self.add_counts(status, counts);
+        }
+    }
 }
 
 /// Calls by status class, and what they transferred.

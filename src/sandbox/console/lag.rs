@@ -1,4 +1,5 @@
-//! How late usage shows up: calls in Azure's reports, meter events in Stripe's totals and drafts.
+//! How late and how well usage shows up: calls in Azure's reports and logs, meter events in Stripe's
+//! totals and drafts.
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -8,11 +9,16 @@ use crate::sandbox::Sandbox;
 
 const LAG_MAX: TimeDelta = TimeDelta::days(30);
 
-/// Both lags, in seconds, and whether drafts follow their meters.
+/// The lags, in seconds, and what else is wrong with usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Lag {
     pub reports_seconds: i64,
     pub meter_seconds: i64,
+    pub logs_seconds: i64,
+    /// Each call stands twice in Log Analytics.
+    pub logs_duplicated: bool,
+    /// Calls of a hundred that never arrive in Log Analytics.
+    pub logs_lost_percent: u8,
     /// Drafts keep their first quantity until they are finalized.
     pub drafts_stand_still: bool,
 }
@@ -23,13 +29,20 @@ pub struct Lag {
 pub struct Change {
     pub reports_seconds: Option<i64>,
     pub meter_seconds: Option<i64>,
+    pub logs_seconds: Option<i64>,
+    pub logs_duplicated: Option<bool>,
+    pub logs_lost_percent: Option<u8>,
     pub drafts_stand_still: Option<bool>,
 }
 
 pub fn read(sandbox: &Sandbox) -> Lag {
     let account = sandbox.stripe.account();
     let usage = &account.books.usage;
+    let (logs_duplicated, logs_lost_percent) = sandbox.azure.logs_trouble();
     Lag {
+        logs_seconds: sandbox.azure.logs_lag().num_seconds(),
+        logs_duplicated,
+        logs_lost_percent,
         reports_seconds: sandbox.azure.reports_lag().num_seconds(),
         meter_seconds: usage.lag.num_seconds(),
         drafts_stand_still: usage.drafts_stand_still,
@@ -39,6 +52,16 @@ pub fn read(sandbox: &Sandbox) -> Lag {
 pub fn change(sandbox: &Sandbox, change: Change) -> Result<(), Problem> {
     let reports = change.reports_seconds.map(checked).transpose()?;
     let meter = change.meter_seconds.map(checked).transpose()?;
+    let logs = change.logs_seconds.map(checked).transpose()?;
+    if let Some(lag) = logs {
+        sandbox.azure.set_logs_lag(lag);
+    }
+    if let Some(duplicated) = change.logs_duplicated {
+        sandbox.azure.duplicate_logs(duplicated);
+    }
+    if let Some(percent) = change.logs_lost_percent {
+        sandbox.azure.lose_logs(percent);
+    }
     if let Some(lag) = reports {
         sandbox.azure.set_reports_lag(lag);
     }

@@ -95,9 +95,9 @@ impl Gateway {
         let mut traffic = self.traffic();
         let mut state = self.azure.state();
         let route = Route::find(&state, key, operation, now);
-        let (admitted, counts) = route.serve(&mut traffic.counters, now, count);
-        state.usage.record(now, route.dimensions, counts);
-        (admitted, counts)
+        let (admitted, answers) = route.serve(&mut traffic.counters, now, count);
+        state.record(now, &route.dimensions, &answers);
+        (admitted, answers.total())
     }
 
     /// Serves the planned calls that fall into `[from, to)`, each at its own moment. What has been
@@ -117,6 +117,7 @@ impl Gateway {
         let mut state = self.azure.state();
         // What is old enough to be reported takes less room.
         state.usage.settle(from);
+        state.logs.settle(from);
         plan::serve(plans, counters, &mut state, from, to);
     }
 

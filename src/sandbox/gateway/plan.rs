@@ -1,7 +1,5 @@
 //! Traffic that is planned ahead, to be served as the sandbox's time moves over it.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +7,7 @@ use super::limits::Counters;
 use super::route::Route;
 use super::weather::Operation;
 use crate::sandbox::apim::state::State;
-use crate::sandbox::apim::usage::{Counts, Usage};
+use crate::sandbox::apim::usage::Answers;
 
 /// Planned calls within this span are served together.
 const MOMENT: TimeDelta = TimeDelta::seconds(1);
@@ -84,7 +82,7 @@ pub(super) fn serve(
         let end = to.min(next_minute(minute));
         serve_moments(&mut streams, counters, minute, end);
         for stream in &mut streams {
-            stream.record(&mut state.usage);
+            stream.record(state);
         }
         minute = end;
     }
@@ -96,7 +94,7 @@ struct Stream<'a> {
     plan: &'a mut Progress,
     route: Route,
     /// The last moment with calls that are not recorded yet, and those calls.
-    tally: (DateTime<Utc>, Counts),
+    tally: (DateTime<Utc>, Answers),
 }
 
 fn serve_moments(
@@ -127,7 +125,7 @@ impl<'a> Stream<'a> {
         Self {
             plan,
             route,
-            tally: (now, Counts::default()),
+            tally: (now, Answers::default()),
         }
     }
 
@@ -135,21 +133,18 @@ impl<'a> Stream<'a> {
         let due = self.plan.calls.due_before(next);
         let calls = due.saturating_sub(self.plan.served);
         if calls > 0 {
-            let (_, counts) = self.route.serve(counters, moment, calls);
+            let (_, answers) = self.route.serve(counters, moment, calls);
             self.plan.served = due;
             self.tally.0 = moment;
-            self.tally.1 += counts;
+            self.tally.1 += answers;
         }
     }
 
     /// Records the calls since the last time, all at the last one's moment. Once a minute is
     /// often enough: nothing in Azure's reports is finer.
-    fn record(&mut self, usage: &mut Usage) {
-        let (at, counts) = (self.tally.0, std::mem::take(&mut self.tally.1));
-        if counts.total() > 0 {
-            let dimensions = Arc::clone(&self.route.dimensions);
-            usage.record(at, dimensions, counts);
-        }
+    fn record(&mut self, state: &mut State) {
+        let answers = std::mem::take(&mut self.tally.1);
+        state.record(self.tally.0, &self.route.dimensions, &answers);
     }
 }
 

@@ -9,7 +9,7 @@ use super::weather::Operation;
 use crate::sandbox::apim::model::{Scope, Subscription, SubscriptionState, UserState};
 use crate::sandbox::apim::policy::Limit;
 use crate::sandbox::apim::state::{APIS, State};
-use crate::sandbox::apim::usage::{Counts, Dimensions};
+use crate::sandbox::apim::usage::{Answers, Dimensions};
 
 /// What a refusal of the gateway counts as bandwidth, in bytes.
 const REFUSAL_BYTES: u64 = 84;
@@ -51,6 +51,7 @@ impl Route {
                     user: found.owner.clone().unwrap_or_default(),
                     api: api.id.to_owned(),
                     operation: operation.id().to_owned(),
+                    ..Dimensions::default()
                 }
             })),
         }
@@ -63,9 +64,11 @@ impl Route {
         counters: &mut Counters,
         at: DateTime<Utc>,
         calls: u64,
-    ) -> (Option<Admitted>, Counts) {
+    ) -> (Option<Admitted>, Answers) {
         let Some(caller) = &self.caller else {
-            return (None, Counts::of(401, calls, REFUSAL_BYTES));
+            let mut answers = Answers::default();
+            answers.add(401, calls, REFUSAL_BYTES);
+            return (None, answers);
         };
         let Caller {
             subscription,
@@ -76,11 +79,12 @@ impl Route {
         (Some(admitted), self.count(&admitted))
     }
 
-    fn count(&self, admitted: &Admitted) -> Counts {
-        let mut counts = Counts::of(self.status, admitted.served, self.answer_bytes);
-        counts += Counts::of(429, admitted.over_rate, REFUSAL_BYTES);
-        counts += Counts::of(403, admitted.over_quota, REFUSAL_BYTES);
-        counts
+    fn count(&self, admitted: &Admitted) -> Answers {
+        let mut answers = Answers::default();
+        answers.add(self.status, admitted.served, self.answer_bytes);
+        answers.add(429, admitted.over_rate, REFUSAL_BYTES);
+        answers.add(403, admitted.over_quota, REFUSAL_BYTES);
+        answers
     }
 }
 

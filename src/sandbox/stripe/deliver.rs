@@ -149,12 +149,13 @@ fn send_as_played(stripe: &Stripe, agent: &ureq::Agent, parcel: Parcel, now: Dat
         Some(Kind::DuplicateWebhook) => (2, true),
         Some(Kind::LostWebhook) => (0, true),
         Some(Kind::TimeOutAfterEffect | Kind::ErrorAfterEffect) => (1, false),
-        // The mail kinds mean nothing to a delivery; whoever asks for one gets an error.
+        // The mail kinds, and that of queries, mean nothing to a delivery; whoever asks for one gets an error.
         Some(
             Kind::TimeOut
             | Kind::TooManyRequests
             | Kind::ErrorBeforeEffect
             | Kind::Nonsense
+            | Kind::PartialAnswer
             | Kind::RefusedMail
             | Kind::DeferredMail
             | Kind::DroppedMail

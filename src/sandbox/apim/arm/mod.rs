@@ -30,6 +30,11 @@ use page::Asked;
 
 /// The oldest `api-version` that API Management still answers, by its announced retirements.
 const OLDEST_VERSION: &str = "2021-08-01";
+/// What a token must be for.
+const AUDIENCES: &[&str] = &[
+    "https://management.azure.com",
+    "https://management.core.windows.net",
+];
 
 /// The management API behind its checks, for every path that nothing else answers.
 pub(super) fn router(azure: Azure) -> Router {
@@ -96,7 +101,16 @@ fn authenticate(azure: &Azure, headers: &HeaderMap) -> Result<(), ArmError> {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token,
         Some(_) | None => "",
     };
-    check_bearer(&azure.token_key, token, azure.clock.now()).map_err(|bad| match bad {
+    let now = azure.clock.now();
+    check_bearer(&azure.token_key, token, AUDIENCES, now).map_err(|bad| match bad {
+        BadToken::Audience(audience) => {
+            let message = format!(
+                "The access token has been obtained for wrong audience or resource \
+                 '{audience}'. It should exactly match with one of the allowed audiences {}.",
+                AUDIENCES.join(", ")
+            );
+            ArmError::unauthorized("InvalidAuthenticationTokenAudience", message)
+        }
         BadToken::Invalid => {
             let message = "The access token is invalid.";
             ArmError::unauthorized("InvalidAuthenticationToken", message)

@@ -182,6 +182,10 @@ fn describe(kind: Kind) -> (&'static str, &'static str) {
             "Nonsense",
             "200 with a body that is not JSON, and nothing happened",
         ),
+        Kind::PartialAnswer => (
+            "Partial",
+            "200 with half the rows and an error beside them; queries of the logs only",
+        ),
         Kind::LostWebhook => (
             "Lost",
             "the event never arrives; Stripe believes that it did",
@@ -214,6 +218,10 @@ fn lags(sandbox: &Sandbox) -> Markup {
                         input #reports name="reports_seconds" type="number" min="0" value=(lag.reports_seconds) required;
                     }
                     div {
+                        label for="logs" { "Calls in Log Analytics, after seconds" }
+                        input #logs name="logs_seconds" type="number" min="0" value=(lag.logs_seconds) required;
+                    }
+                    div {
                         label for="meter" { "Meter events in Stripe's totals, after seconds" }
                         input #meter name="meter_seconds" type="number" min="0" value=(lag.meter_seconds) required;
                     }
@@ -223,6 +231,19 @@ fn lags(sandbox: &Sandbox) -> Markup {
                     select #drafts name="drafts_stand_still" {
                         option value="false" selected[!lag.drafts_stand_still] { "follows the meter" }
                         option value="true" selected[lag.drafts_stand_still] { "stands still until the invoice is finalized" }
+                    }
+                }
+                div.row {
+                    div {
+                        label for="duplicated" { "A call in Log Analytics" }
+                        select #duplicated name="logs_duplicated" {
+                            option value="false" selected[!lag.logs_duplicated] { "stands there once" }
+                            option value="true" selected[lag.logs_duplicated] { "stands there twice" }
+                        }
+                    }
+                    div {
+                        label for="lost" { "Calls that Log Analytics loses, of a hundred" }
+                        input #lost name="logs_lost_percent" type="number" min="0" max="100" value=(lag.logs_lost_percent) required;
                     }
                 }
                 button type="submit" { "Set" }

@@ -21,6 +21,7 @@ async fn used() -> Client {
         user: "ada".to_owned(),
         api: "weather".to_owned(),
         operation: "today".to_owned(),
+        ..Dimensions::default()
     });
     let mut state = client.azure.state();
     for (status, calls) in [(200, 4), (429, 3), (500, 2), (404, 1)] {
