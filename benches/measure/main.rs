@@ -1,8 +1,10 @@
 //! `cargo bench --bench measure`: figures of the real binary on this machine.
 //!
 //! Time from start to ready, resident memory, and how fast signed webhooks are taken in, each
-//! durable on disk before its answer. Load goes to loopback only and is bounded in count.
-//! Not a test: it judges nothing, because a busy machine would make it lie.
+//! durable on disk before its answer. The events are like real ones ([`event`]); who sends them
+//! shares the processors with the program and is lean for that ([`load`]). Load goes to loopback
+//! only and is bounded in count. Not a test: it judges nothing, because a busy machine would make
+//! it lie.
 
 #![expect(clippy::print_stdout, reason = "the figures are the output")]
 #![expect(
@@ -10,20 +12,18 @@
     reason = "it waits for another process, and signs with the real time"
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use ring::hmac;
+mod event;
+mod load;
 
 const SECRET: &str = "whsec_measure";
 const CONNECTIONS: usize = 32;
 const EVENTS_PER_CONNECTION: usize = 4_000;
-/// The size of an event's body, in bytes.
-const EVENT_BYTES: usize = 3_000;
 const STARTS: usize = 5;
 /// How long the program may take to be ready before something is wrong.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -53,8 +53,8 @@ fn main() {
     println!("resident, idle        {:>10.1} MB", program.resident_mb());
     let intake = measure_intake(portal);
     println!(
-        "webhooks taken in     {:>10.0} a second ({CONNECTIONS} connections, {EVENT_BYTES} bytes each)",
-        intake.per_second
+        "webhooks taken in     {:>10.0} a second ({CONNECTIONS} connections, requests of {} bytes)",
+        intake.per_second, intake.request_bytes
     );
     println!("  latency p50         {:>10.2} ms", millis(intake.p50));
     println!("  latency p99         {:>10.2} ms", millis(intake.p99));
@@ -64,6 +64,8 @@ fn main() {
 
 struct Intake {
     per_second: f64,
+    /// The mean size of a request.
+    request_bytes: usize,
     p50: Duration,
     p99: Duration,
 }
@@ -72,19 +74,14 @@ fn measure_intake(address: SocketAddr) -> Intake {
     let batches: Vec<Vec<Vec<u8>>> = (0..CONNECTIONS)
         .map(|connection| {
             (0..EVENTS_PER_CONNECTION)
-                .map(|number| request(connection, number))
+                .map(|number| event::request(SECRET, connection, number))
                 .collect()
         })
         .collect();
+    let sizes = batches.iter().flatten().map(Vec::len);
+    let request_bytes = sizes.sum::<usize>() / (CONNECTIONS * EVENTS_PER_CONNECTION);
     let begin = Instant::now();
-    let senders: Vec<_> = batches
-        .into_iter()
-        .map(|batch| thread::spawn(move || send_all(address, &batch)))
-        .collect();
-    let mut latencies: Vec<Duration> = senders
-        .into_iter()
-        .flat_map(|sender| sender.join().expect("a sender ends"))
-        .collect();
+    let mut latencies = load::send(address, batches);
     let taken = begin.elapsed();
     latencies.sort();
     let count = latencies.len();
@@ -96,71 +93,10 @@ fn measure_intake(address: SocketAddr) -> Intake {
     let per_second = count as f64 / taken.as_secs_f64();
     Intake {
         per_second,
+        request_bytes,
         p50: latencies[count / 2],
         p99: latencies[count * 99 / 100],
     }
-}
-
-/// Sends one request after the other on one connection; each must be answered 200.
-fn send_all(address: SocketAddr, requests: &[Vec<u8>]) -> Vec<Duration> {
-    let mut stream = TcpStream::connect(address).expect("the program listens");
-    stream.set_nodelay(true).expect("a socket option");
-    let mut answers = BufReader::new(stream.try_clone().expect("a second handle"));
-    requests
-        .iter()
-        .map(|request| {
-            let begin = Instant::now();
-            stream.write_all(request).expect("the connection holds");
-            read_answer(&mut answers);
-            begin.elapsed()
-        })
-        .collect()
-}
-
-fn read_answer(answers: &mut BufReader<TcpStream>) {
-    let mut line = String::new();
-    answers.read_line(&mut line).expect("an answer");
-    assert!(line.starts_with("HTTP/1.1 200"), "not taken: {line}");
-    let mut length = 0;
-    loop {
-        line.clear();
-        answers.read_line(&mut line).expect("a header");
-        if line == "\r\n" {
-            break;
-        }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().expect("a length");
-        }
-    }
-    let mut body = vec![0; length];
-    answers.read_exact(&mut body).expect("the body");
-}
-
-/// A signed event that the worker has nothing to do for, so that only intake is measured. As with
-/// Stripe's own, ids of about the same time begin alike.
-fn request(connection: usize, number: usize) -> Vec<u8> {
-    let head = format!(
-        r#"{{"id":"evt_1{number:010}{connection:04}","object":"event","type":"charge.updated","data":{{"object":{{"id":"ch_{number}","object":"charge","filler":""#
-    );
-    let tail = r#""}}}"#;
-    let filler = "x".repeat(EVENT_BYTES - head.len() - tail.len());
-    let body = [head.as_str(), &filler, tail].concat();
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .expect("after 1970")
-        .as_secs();
-    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
-    let signature = hmac::sign(&key, format!("{now}.{body}").as_bytes());
-    let hex = signature
-        .as_ref()
-        .iter()
-        .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-    format!(
-        "POST /webhooks/stripe HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-         Stripe-Signature: t={now},v1={hex}\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
 }
 
 /// `tollhouse serve`, as its own process.
