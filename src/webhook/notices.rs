@@ -20,8 +20,11 @@ pub(super) fn queue(
     record: &Subscription,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let Some(known) = subscriptions::get(db, &record.id)? else {
-        return Ok(());
+    let known = match subscriptions::get(db, &record.id) {
+        // What was kept makes no sense and gives way now: as if it were seen for the first time.
+        Ok(None) | Err(StoreError::Nonsense(_)) => return Ok(()),
+        Ok(Some(known)) => known,
+        Err(error) => return Err(error),
     };
     for (cause, message) in due(&known, record, now) {
         outbox.put_notice(db, &record.user_id, &cause, &message, now)?;
