@@ -21,7 +21,7 @@ pub(super) fn queue(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let known = match subscriptions::get(db, &record.id) {
-        // What was kept makes no sense and gives way now: as if it were seen for the first time.
+        // One that cannot be read is made anew, as if it were seen for the first time.
         Ok(None) | Err(StoreError::Nonsense(_)) => return Ok(()),
         Ok(Some(known)) => known,
         Err(error) => return Err(error),

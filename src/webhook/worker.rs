@@ -31,6 +31,8 @@ const BATCH: u32 = 500;
 /// Outages in a row after which a round ends: the other side is down, each further call would
 /// wait for its time-out, and what is left is better tried when someone wakes us again.
 const OUTAGES_IN_A_ROW: u32 = 3;
+/// A subscription that is new to us and older than this was known before.
+const FRESH: TimeDelta = TimeDelta::hours(1);
 /// An intent whose attempt did not come to an end (the process was killed) is due again then.
 const UNFINISHED_DUE_AFTER: TimeDelta = TimeDelta::minutes(1);
 
@@ -311,7 +313,7 @@ impl Worker {
         let grace = self.past_due_grace(&owner.product_id);
         let mut record = observe(&fetched, owner.clone(), known.as_ref(), grace, now);
         if known.is_none()
-            && let Some(placed) = self.placed(&fetched)
+            && let Some(placed) = self.placed(&fetched, now)
         {
             let found = as_found(record, &placed);
             record = observe(&fetched, owner, Some(&found), grace, now);
@@ -324,11 +326,17 @@ impl Worker {
         Ok(Seen::Ours(Box::new(record)))
     }
 
-    /// What APIM has of a subscription that is new to us, where that matters to the decision: one
-    /// in good standing is active whatever was before. Silence counts as nothing.
-    fn placed(&self, subscription: &stripe::Subscription) -> Option<SubscriptionState> {
+    /// What APIM has of a subscription that is new to us. Nothing yet, if it is just being bought;
+    /// one that was bought before was placed by a store that is lost, and nobody has to be told
+    /// that it works. Silence counts as nothing.
+    fn placed(
+        &self,
+        subscription: &stripe::Subscription,
+        now: DateTime<Utc>,
+    ) -> Option<SubscriptionState> {
         let status = Status::parse(subscription.status.as_str());
-        if matches!(status, Status::Active | Status::Trialing) {
+        let is_fresh = now - subscription.created < FRESH;
+        if is_fresh && matches!(status, Status::Active | Status::Trialing) {
             return None;
         }
         let found = self.apim.get_subscription(&subscription.id).ok()??;
