@@ -16,7 +16,6 @@
 //! the subscription is collected from again they go on, with their collection turned on.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rust_decimal::Decimal;
 
 use super::compare::{self, Shown};
 use super::{Metering, MeteringError, Outages, stamp, window};
@@ -41,10 +40,9 @@ enum Collection {
     Stripe,
     /// Nobody for now.
     Nobody,
-    /// We, because Stripe was told not to and may again.
+    /// We, because Stripe was told not to and may again, or stopped when the subscription ended:
+    /// what was used until then is owed all the same.
     Us,
-    /// Whoever cancelled: Stripe stopped collecting when the subscription ended.
-    Ended,
 }
 
 /// What a pass over the open drafts did.
@@ -181,9 +179,8 @@ impl Metering {
         }
         let seen = self.stripe.get_subscription(&subscription.id)?;
         let status = Status::parse(seen.status.as_str());
-        Ok(if !status.is_live() {
-            Collection::Ended
-        } else if status == Status::Unpaid || seen.collection_pause.is_some() {
+        let is_stopped = status == Status::Unpaid || seen.collection_pause.is_some();
+        Ok(if status.is_live() && is_stopped {
             Collection::Nobody
         } else {
             Collection::Us
@@ -301,17 +298,8 @@ impl Metering {
         else {
             return Ok(None);
         };
-        let (start, end) = (
-            window::whole_minute(invoice.period.start),
-            window::whole_minute(invoice.period.end),
-        );
-        // Stripe refuses to sum up nothing: the period of one that ends as soon as it is bought.
-        let metered = if start < end {
-            self.stripe
-                .meter_event_summary(&meter.id, customer, start, end)?
-        } else {
-            Decimal::ZERO
-        };
+        let Period { start, end } = invoice.period;
+        let metered = self.metered(meter, customer, start, end)?;
         let draft = self.stripe.get_invoice(&invoice.id)?;
         let shown = Shown {
             metered,

@@ -196,13 +196,7 @@ impl Metering {
         if now > last.event_at + METER_PATIENCE {
             return Ok(None);
         }
-        let (from, to) = (
-            window::whole_minute(period.start),
-            window::whole_minute(now),
-        );
-        let counted = self
-            .stripe
-            .meter_event_summary(&meter.id, customer, from, to)?;
+        let counted = self.metered(meter, customer, period.start, now)?;
         Ok((counted != Decimal::from(last.calls)).then(|| now + AFTER_REPORT))
     }
 

@@ -94,8 +94,9 @@ impl Metering {
         Ok(until - second)
     }
 
-    /// What the meter shows from `from` to `until`, cut to whole minutes.
-    fn metered(
+    /// What the meter shows from `from` to `until`, cut to whole minutes: nothing where both lie in
+    /// the same one.
+    pub(super) fn metered(
         &self,
         meter: &Meter,
         customer: &str,

@@ -373,28 +373,6 @@ fn a_link_to_subscribe_works_once() {
 }
 
 #[test]
-fn what_this_version_leaves_to_people_is_explained() {
-    let app = TestApp::shared();
-    for (operation, parameter) in [
-        ("ChangePassword", "userId"),
-        ("ChangeProfile", "userId"),
-        ("CloseAccount", "userId"),
-        ("Unsubscribe", "subscriptionId"),
-        ("Renew", "subscriptionId"),
-    ] {
-        let url = Link::new(operation, &[(parameter, "some-id")]).url(&app);
-        let page = Browser::new().get(&url);
-        assert_eq!(page.status, 200, "{operation}");
-        assert!(
-            page.says("Nothing was changed"),
-            "{operation}: {}",
-            page.body
-        );
-        assert!(page.has("#back-to-portal"), "{operation}");
-    }
-}
-
-#[test]
 fn the_portal_leads_from_its_product_to_the_payment() {
     let app = TestApp::shared();
     let browser = consumer(&app, "product@example.com");
