@@ -94,7 +94,11 @@ pub(crate) fn resume(account: &mut Account, call: &Call) -> Result<Value, Stripe
     let end = anchor.next_after(interval, now);
     let terms =
         json!({"start": now.timestamp(), "end": end.timestamp(), "new_anchor": !keeps_anchor});
-    let portions = cycle::fees(&subscription, now, end);
+    let mut renewed = subscription;
+    if !keeps_anchor {
+        set_anchor(&mut renewed, &terms["start"]);
+    }
+    let portions = cycle::fees(&renewed, now, end);
     if portions.is_empty() {
         complete(account, call.id(), &terms);
     } else {
@@ -110,14 +114,18 @@ pub(crate) fn complete(account: &mut Account, id: &str, terms: &Value) {
     };
     let resumed = account.update(id, "customer.subscription.updated", |subscription| {
         if terms["new_anchor"] == true {
-            subscription["billing_cycle_anchor"] = terms["start"].clone();
-            subscription["billing_cycle_anchor_config"] = Value::Null;
+            set_anchor(subscription, &terms["start"]);
         }
         shape::set_period(subscription, start, end);
         subscription["status"] = "active".into();
         subscription["status_details"] = Value::Null;
     });
     account.emit("customer.subscription.resumed", &resumed, None);
+}
+
+fn set_anchor(subscription: &mut Value, moment: &Value) {
+    subscription["billing_cycle_anchor"] = moment.clone();
+    subscription["billing_cycle_anchor_config"] = Value::Null;
 }
 
 /// The moment at which an invoice for a resumption is voided, if it is one and nobody pays.
