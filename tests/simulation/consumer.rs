@@ -23,7 +23,7 @@ const PRODUCTS: [(u64, &str); 7] = [
     (2, "enterprise"),
 ];
 /// More than anybody needs.
-const SUBSCRIPTIONS: usize = 4;
+const SUBSCRIPTIONS: usize = 3;
 
 /// Where consumers live: what they can reach, and how.
 pub(crate) trait Place {
@@ -227,35 +227,58 @@ impl Consumer {
         }
     }
 
-    /// Opens Stripe's page for card and invoices of one of the subscriptions, and does `what`.
-    pub(crate) fn visit_stripe(at: usize, world: &mut impl Place, dice: &mut Dice, what: Visit) {
+    /// Enters a new card on Stripe's page for one of the subscriptions.
+    pub(crate) fn change_card(at: usize, world: &mut impl Place, dice: &mut Dice) {
         let consumer = world.consumers()[at].clone();
-        let mut held = consumer.held(world.sandbox());
-        held.retain(|subscription| subscription.id.starts_with("sub_"));
-        if held.is_empty() {
+        let Some(id) = consumer.pick_paid(world.sandbox(), dice) else {
             return;
-        }
-        let id = dice.pick(&held).id.clone();
-        world.note(format_args!(
-            "consumer {at} visits Stripe for {id}: {what:?}"
-        ));
+        };
+        world.note(format_args!("consumer {at} changes the card of {id}"));
         let path = format!("/account/subscriptions/{id}/billing");
         let fields = [("csrf", consumer.csrf.as_str())];
         let page = consumer.post(world, &path, &fields);
         let Some(session) = page.and_then(|page| page.location) else {
             return;
         };
-        let session = path_of(&session);
-        match what {
-            Visit::Cancel => {
-                let fields = [("subscription", id.as_str())];
-                world.ask_stripe(stripe_form(&format!("{session}/cancel"), &fields));
-            }
-            Visit::NewCard => {
-                let card = dice.weighted(&[(5, GOOD_CARD), (3, FAILS_LATER)]);
-                send_card(world, &format!("{session}/card"), card);
-            }
-        }
+        let card = dice.weighted(&[(5, GOOD_CARD), (3, FAILS_LATER)]);
+        send_card(world, &format!("{}/card", path_of(&session)), card);
+    }
+
+    /// Has the operator end a subscription in Stripe's Dashboard: at the end of its period, at
+    /// once, or not after all.
+    pub(crate) fn have_it_ended(at: usize, world: &mut impl Place, dice: &mut Dice) {
+        let consumer = world.consumers()[at].clone();
+        let Some(id) = consumer.pick_paid(world.sandbox(), dice) else {
+            return;
+        };
+        let end = dice.weighted(&[(5, End::WithThePeriod), (2, End::Now), (2, End::Never)]);
+        world.note(format_args!("consumer {at} has {id} end {end:?}"));
+        let (method, field) = match end {
+            End::WithThePeriod => ("POST", "true"),
+            End::Never => ("POST", "false"),
+            End::Now => ("DELETE", ""),
+        };
+        let fields = [("cancel_at_period_end", field)];
+        let fields = if end == End::Now {
+            &[][..]
+        } else {
+            &fields[..]
+        };
+        let key = format!("Bearer {}", tollhouse::sandbox::stripe::SECRET_KEY);
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/v1/subscriptions/{id}"))
+            .header("content-type", FORM)
+            .header("authorization", key);
+        // What has ended already is refused.
+        world.ask_stripe(request.body(encoded(fields)).unwrap());
+    }
+
+    /// One of the subscriptions that Stripe bills.
+    fn pick_paid(&self, sandbox: &Sandbox, dice: &mut Dice) -> Option<String> {
+        let mut held = self.held(sandbox);
+        held.retain(|subscription| subscription.id.starts_with("sub_"));
+        (!held.is_empty()).then(|| dice.pick(&held).id.clone())
     }
 
     /// Pays an open invoice on Stripe's page, as the link in Stripe's mail leads there.
@@ -285,11 +308,12 @@ impl Consumer {
     }
 }
 
-/// What a consumer does on Stripe's page.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Visit {
-    Cancel,
-    NewCard,
+/// When a subscription ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    WithThePeriod,
+    Now,
+    Never,
 }
 
 fn send_card(world: &mut impl Place, path: &str, card: &str) -> Page {
@@ -333,7 +357,7 @@ pub(crate) fn pause(dice: &mut Dice) -> TimeDelta {
     match dice.below(10) {
         0..=1 => TimeDelta::zero(),
         2..=3 => dice.seconds(1, 3_600),
-        4..=8 => dice.seconds(3_600, 24 * 3_600),
+        4..=7 => dice.seconds(3_600, 24 * 3_600),
         _ => dice.seconds(24 * 3_600, 72 * 3_600),
     }
 }

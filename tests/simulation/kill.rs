@@ -20,7 +20,7 @@ use tollhouse::sandbox::{self, Ports, Sandbox};
 use tower::ServiceExt as _;
 
 use crate::checks::{self, Evidence};
-use crate::consumer::{Consumer, Page, Place, Visit};
+use crate::consumer::{Consumer, Page, Place};
 use crate::dice::Dice;
 use crate::walk::Served;
 use crate::wire::Spell;
@@ -124,8 +124,8 @@ impl Town {
         match dice.below(10) {
             0..=2 => Consumer::order(at, self, dice),
             3..=5 => Consumer::pay(at, self, dice),
-            6 => Consumer::visit_stripe(at, self, dice, Visit::Cancel),
-            7 => Consumer::visit_stripe(at, self, dice, Visit::NewCard),
+            6 => Consumer::have_it_ended(at, self, dice),
+            7 => Consumer::change_card(at, self, dice),
             8 => self.deliver_again(dice),
             _ => self.call(at, dice, served),
         }

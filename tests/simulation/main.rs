@@ -19,12 +19,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use checks::Coverage;
 use walk::Walk;
 use wire::Journal;
 use world::Ground;
 
 /// How many seeds are walked when nobody asks for more.
 const SEEDS: u64 = 200;
+/// What that many come across.
+const SEEN: [&str; 6] = [
+    "active",
+    "past_due",
+    "unpaid",
+    "canceled",
+    "closed by us",
+    "finalized by Stripe",
+];
 /// How many steps before a failure are shown.
 const SHOWN: usize = 40;
 /// Runs at once: a little more than the processors that they wait for.
@@ -37,15 +47,15 @@ struct Failure {
     journal: Journal,
 }
 
-fn try_seed(ground: &Ground, seed: u64) -> (Journal, Option<Failure>) {
+fn try_seed(ground: &Ground, seed: u64) -> (Journal, Result<Coverage, Failure>) {
     let mut journal = Journal::default();
     let walked = catch_unwind(AssertUnwindSafe(|| Walk::walk(ground, seed, &mut journal)));
-    let failure = walked.err().map(|cause| Failure {
+    let walked = walked.map_err(|cause| Failure {
         seed,
         why: words(&*cause),
         journal: journal.clone(),
     });
-    (journal, failure)
+    (journal, walked)
 }
 
 fn words(cause: &(dyn std::any::Any + Send)) -> String {
@@ -85,6 +95,7 @@ fn whatever_goes_wrong_all_is_well_in_the_end() {
     let next = AtomicU64::new(seeds.start);
     let failures = Mutex::new(Vec::new());
     let totals = Mutex::new(Journal::default());
+    let coverage = Mutex::new(Coverage::default());
     std::thread::scope(|scope| {
         for _ in 0..THREADS.min(usize::try_from(seeds.end - seeds.start).unwrap()) {
             scope.spawn(|| {
@@ -94,12 +105,15 @@ fn whatever_goes_wrong_all_is_well_in_the_end() {
                     if seed >= seeds.end {
                         return;
                     }
-                    let (journal, failure) = try_seed(&ground, seed);
+                    let (journal, walked) = try_seed(&ground, seed);
                     let mut totals = totals.lock().unwrap();
                     totals.requests += journal.requests;
                     totals.troubles += journal.troubles;
                     totals.kills += journal.kills;
-                    failures.lock().unwrap().extend(failure);
+                    match walked {
+                        Ok(met) => coverage.lock().unwrap().add(&met),
+                        Err(failure) => failures.lock().unwrap().push(failure),
+                    }
                 }
             });
         }
@@ -113,6 +127,8 @@ fn whatever_goes_wrong_all_is_well_in_the_end() {
         totals.troubles,
         totals.kills,
     );
+    let coverage = coverage.into_inner().unwrap();
+    println!("they came across {:?}", coverage.0);
     let failures = failures.into_inner().unwrap();
     failures.iter().for_each(Failure::show);
     let failed: Vec<u64> = failures.iter().map(|failure| failure.seed).collect();
@@ -121,6 +137,11 @@ fn whatever_goes_wrong_all_is_well_in_the_end() {
         "{} seeds failed: {failed:?}",
         failed.len()
     );
+    if seeds.end - seeds.start >= SEEDS {
+        for what in SEEN {
+            assert!(coverage.0.contains_key(what), "no run came across {what}");
+        }
+    }
 }
 
 #[test]

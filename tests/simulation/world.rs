@@ -25,7 +25,7 @@ use crate::wire::{self, Line, Spell, Switchboard};
 pub(crate) const CATALOGUE: &str = include_str!("../../payment/monetizationModels.json");
 pub(crate) const START: &str = "2026-01-12T09:20:00Z";
 /// How many consumers have an account when a run begins.
-pub(crate) const CONSUMERS: usize = 4;
+pub(crate) const CONSUMERS: usize = 3;
 /// Time goes on at least this far at once.
 const MOMENT: TimeDelta = TimeDelta::minutes(45);
 /// The purposes of the dice.
