@@ -237,7 +237,7 @@ fn nothing_is_stuck(world: &Evidence<'_>) {
             "invoices",
             format!(
                 "SELECT invoice_id || ' ' || state || ' ' || coalesce(problem, '')
-            FROM invoices WHERE state <> 'finalized' AND ?1 > 0
+            FROM invoices WHERE state NOT IN ('finalized', 'waiting') AND ?1 > 0
             AND backstop_at < {}",
                 (now - TimeDelta::hours(3)).timestamp()
             ),
@@ -252,6 +252,7 @@ fn nothing_is_stuck(world: &Evidence<'_>) {
         let rows: Vec<String> = rows.map(Result::unwrap).collect();
         assert!(rows.is_empty(), "these {what} are stuck: {rows:#?}");
     }
+    what_waits_is_not_to_be_charged(world, &db);
     for invoice in world.sandbox.stripe.objects("invoice") {
         let made = time(invoice["created"].as_i64().unwrap());
         let is_stuck = invoice["status"] == "draft" && made + BACKSTOP + TimeDelta::hours(3) < now;
@@ -369,6 +370,30 @@ fn was_finalized_by_us(world: &Evidence<'_>, invoice: &Value) -> bool {
             && event["data"]["object"]["id"] == invoice["id"]
             && !event["request"]["id"].is_null()
     })
+}
+
+/// A draft may wait only while nobody is to be charged for it: its subscription is unpaid, and
+/// Stripe does not finalize it either.
+fn what_waits_is_not_to_be_charged(world: &Evidence<'_>, db: &rusqlite::Connection) {
+    let question = "SELECT invoice_id, subscription_id FROM invoices WHERE state = 'waiting'";
+    let mut statement = db.prepare(question).unwrap();
+    let rows = statement.query_map([], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+    });
+    for row in rows.unwrap() {
+        let (invoice, subscription) = row.unwrap();
+        let find = |kind: &str, id: &str| {
+            let mut all = world.sandbox.stripe.objects(kind).into_iter();
+            all.find(|object| object["id"] == id).unwrap()
+        };
+        let subscription = find("subscription", &subscription);
+        let invoice = find("invoice", &invoice);
+        assert_eq!(
+            (text(&subscription["status"]), &invoice["auto_advance"]),
+            ("unpaid", &Value::Bool(false)),
+            "a draft waits for nothing: {invoice:#}"
+        );
+    }
 }
 
 fn is_metered(line: &Value, subscription: &Value) -> bool {
