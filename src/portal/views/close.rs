@@ -29,7 +29,7 @@ impl ClosePage<'_> {
         let content = html! {
             section.notice.card {
                 h1 { "Close your account?" }
-                p.lead { "The account " (self.email) " here and in the developer portal. This cannot be taken back." }
+                p.lead { "The account " (self.email) " ends, here and in the developer portal. This cannot be taken back." }
                 (self.subscriptions())
                 p.muted { "Invoices that are open stay due, and payments that you have begun are called off. What explains past invoices is kept without your name." }
                 form.fields method="post" action="/account/close" {
