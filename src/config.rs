@@ -114,6 +114,14 @@ pub struct Catalogue {
     pub path: PathBuf,
 }
 
+/// Whether metering acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Live,
+    /// It reads, computes and compares, and tells Stripe nothing.
+    Shadow,
+}
+
 /// Where usage is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UsageSource {
@@ -146,7 +154,12 @@ pub struct LogAnalytics {
 /// Usage and the closing of billing periods.
 #[derive(Debug, Clone)]
 pub struct Metering {
+    pub mode: Mode,
     pub source: UsageSource,
+    /// What the source is held against.
+    pub cross_check: Option<UsageSource>,
+    /// Of a hundred calls of a subscription and day, how many may differ without an alert.
+    pub cross_check_percent: u8,
     /// Hours after a period's end until its usage counts as complete.
     pub settle_hours: u32,
     /// Hours after which Stripe finalizes an invoice even if we did not.
@@ -367,13 +380,19 @@ fn read_source(
 }
 
 fn read_metering(values: &mut Values, workspace: Option<&LogAnalytics>) -> Option<Metering> {
+    let mode = values.one("metering.mode", values::mode);
     let source = read_source(values, "metering.source", workspace);
+    let cross_check = read_source(values, "metering.cross_check", workspace);
+    let percent = values.one("metering.cross_check_percent", values::number(0..=100));
     let settle_hours = values.one("metering.settle_hours", values::number(0..=71));
     let backstop_hours = values.one("metering.backstop_hours", values::number(1..=72));
     let reread_days = values.one("metering.reread_days", values::number(1..=30));
     let daily_at = values.one("metering.daily_at", values::time_of_day);
     Some(Metering {
+        mode: mode?,
         source: source?,
+        cross_check,
+        cross_check_percent: percent?,
         settle_hours: settle_hours?,
         backstop_hours: backstop_hours?,
         reread_days: reread_days?,

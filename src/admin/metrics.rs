@@ -1,6 +1,8 @@
 //! The figures of the status page for Prometheus.
 
 use super::Status;
+use crate::config::Mode;
+use crate::store::findings::Kind;
 use crate::store::invoices::State;
 
 /// The text format, version 0.0.4. Names end in their unit.
@@ -88,6 +90,16 @@ pub(super) fn text(status: &Status) -> String {
             &plain(age),
         );
     }
+    line(
+        "tollhouse_usage_alerts",
+        "What reading usage came upon and somebody has to look at.",
+        &usage_alerts(status),
+    );
+    line(
+        "tollhouse_shadow_mode",
+        "Whether Stripe is told nothing of usage.",
+        &plain(i64::from(status.mode == Mode::Shadow)),
+    );
     let held = status
         .drafts
         .iter()
@@ -99,4 +111,16 @@ pub(super) fn text(status: &Status) -> String {
         &plain(number(held as u64)),
     );
     text
+}
+
+/// How many alerts there are of each kind that alerts.
+fn usage_alerts(status: &Status) -> Vec<(String, i64)> {
+    let kinds = Kind::ALL.into_iter().filter(|kind| kind.alerts());
+    let counted = kinds.map(|kind| {
+        let findings = status.findings.iter();
+        let alerts = findings.filter(|one| one.kind == kind && one.alerts(status.now));
+        let count = i64::try_from(alerts.count()).unwrap_or(i64::MAX);
+        (format!("{{kind=\"{}\"}}", kind.word()), count)
+    });
+    counted.collect()
 }

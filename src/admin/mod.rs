@@ -18,11 +18,12 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 use crate::apim::Apim;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::secret::Secret;
 use crate::store::mails::Outbox;
 use crate::store::{
-    Store, StoreError, inbox, invoices, jobs, reversals, settings, subscriptions, watermark,
+    Store, StoreError, findings, inbox, invoices, jobs, reversals, settings, subscriptions,
+    watermark,
 };
 use crate::stripe::Stripe;
 use crate::web::extract::Form;
@@ -43,6 +44,7 @@ pub struct Admin {
     password: Secret,
     /// Whether the settings have a signing secret of Stripe's webhook endpoint.
     secrets_configured: bool,
+    mode: Mode,
     blocking: Blocking,
     /// Woken when waiting events were made due.
     events: Arc<Notify>,
@@ -66,6 +68,9 @@ struct Status {
     watermark: watermark::Watermark,
     resync: Option<jobs::Run>,
     usage_job: Option<jobs::Run>,
+    /// What reading usage came upon.
+    findings: Vec<findings::Finding>,
+    mode: Mode,
     access: Vec<(String, u64)>,
     /// Subscriptions whose access could not be put in place.
     stuck: u64,
@@ -93,6 +98,7 @@ impl Admin {
             prober: Prober::new(stripe, apim, &config.portal.public_url),
             password: config.status.password.clone(),
             secrets_configured: !config.stripe.webhook_secrets.is_empty(),
+            mode: config.metering.mode,
             blocking,
             events,
             outbox: Outbox::off(),
@@ -109,7 +115,8 @@ impl Admin {
         let store = self.store.clone();
         let health = self.prober.latest(now);
         let outbox = self.outbox.clone();
-        let read = move || read_status(&store, &outbox, health, now);
+        let mode = self.mode;
+        let read = move || read_status(&store, &outbox, health, mode, now);
         let status = self.blocking.run(read).await?;
         let mut status = status.map_err(Failure::internal)?;
         status.is_secret_known |= self.secrets_configured;
@@ -121,6 +128,7 @@ fn read_status(
     store: &Store,
     outbox: &Outbox,
     health: Option<Health>,
+    mode: Mode,
     now: DateTime<Utc>,
 ) -> Result<Status, StoreError> {
     store.read(|db| {
@@ -135,6 +143,8 @@ fn read_status(
             watermark: watermark::get(db)?,
             resync: jobs::last(db, jobs::RESYNC)?,
             usage_job: jobs::last(db, jobs::USAGE)?,
+            findings: findings::newest(db, ROWS)?,
+            mode,
             access: subscriptions::counts(db)?,
             stuck: subscriptions::stuck(db)?,
             in_trouble: subscriptions::in_trouble(db, ROWS)?,

@@ -3,11 +3,13 @@
 mod attention;
 mod mail;
 mod tiles;
+mod usage;
 
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use super::Status;
+use crate::config::Mode;
 use crate::lifecycle::Access;
 use crate::store::invoices::{Invoice, State};
 use crate::store::reversals::Reversal;
@@ -73,6 +75,7 @@ fn content(status: &Status) -> Markup {
         tiles::endpoint_tile(status),
         tiles::inbox_tile(&status.inbox, status.now),
         tiles::gap_tile(&status.watermark, status.resync.as_ref(), status.now),
+        usage::tile(&status.findings, status.now),
         tiles::usage_tile(status.usage_job.as_ref(), status.now),
         tiles::drafts_tile(&status.drafts),
         tiles::subscriptions_tile(&status.access, status.stuck, status.unreadable.len()),
@@ -81,6 +84,10 @@ fn content(status: &Status) -> Markup {
     html! {
         (headline(&tiles))
         div.tiles { @for tile in &tiles { (tile.render()) } }
+        @if status.mode == Mode::Shadow {
+            p #shadow { strong { "Shadow mode." } " Usage is read and compared. Stripe is told nothing: no usage is reported, no draft is claimed, no invoice is finalized." }
+        }
+        (usage::section(&status.findings, status.now))
         (drafts(&status.drafts))
         (attention::section(status))
         (mail::section(&status.mail))

@@ -25,7 +25,7 @@ use crate::apim::{Apim, UsageSource};
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::mail;
-use crate::metering::{self, Metering, schedule};
+use crate::metering::{self, CrossCheck, Metering, schedule};
 use crate::portal::{self, Portal};
 
 use crate::store::mails::Outbox;
@@ -112,6 +112,14 @@ impl App {
             store: store.clone(),
             stripe: stripe.clone(),
             source: UsageSource::new(&config.metering.source, &config.apim, &apim),
+            check: config
+                .metering
+                .cross_check
+                .as_ref()
+                .map(|second| CrossCheck {
+                    source: UsageSource::new(second, &config.apim, &apim),
+                    percent: config.metering.cross_check_percent,
+                }),
             catalogue: Arc::clone(&catalogue),
             rules: metering_rules(config),
         };
@@ -397,6 +405,7 @@ fn metering_rules(config: &Config) -> metering::Rules {
         backstop: TimeDelta::hours(config.metering.backstop_hours.into()),
         reread_days: config.metering.reread_days,
         daily_at: config.metering.daily_at,
+        mode: config.metering.mode,
     }
 }
 

@@ -8,6 +8,15 @@ pub(super) fn check(config: &Config, values: &mut Values) {
     listeners_differ(config, values);
     settling_ends_before_the_backstop(config, values);
     portals_differ(config, values);
+    sources_differ(config, values);
+}
+
+fn sources_differ(config: &Config, values: &mut Values) {
+    let metering = &config.metering;
+    if metering.cross_check.as_ref() == Some(&metering.source) {
+        let fix = "name the other source, or leave the setting out";
+        values.refuse("metering.cross_check", "is metering.source itself", fix);
+    }
 }
 
 /// Plain HTTP is for a sandbox on this machine, which has no business with a key that moves money.

@@ -195,6 +195,21 @@ pub(super) const KEYS: &[Key] = &[
         "where usage is read from, \"reports\" or \"log-analytics\"",
     ),
     plain(
+        "metering.cross_check",
+        Optional,
+        "a second source of usage to hold the first against",
+    ),
+    plain(
+        "metering.cross_check_percent",
+        Default("1"),
+        "of a hundred calls, how many the two sources may differ by",
+    ),
+    plain(
+        "metering.mode",
+        Default("live"),
+        "\"live\", or \"shadow\" to tell Stripe nothing",
+    ),
+    plain(
         "metering.settle_hours",
         Default("12"),
         "hours after a period's end until its usage is final",

@@ -2,7 +2,7 @@
 
 use std::fmt::{Debug, Write as _};
 
-use super::{Config, LogFormat, mail};
+use super::{Config, LogFormat, Mode, UsageSource, mail};
 use crate::secret::Secret;
 
 /// What stands for a secret, whatever its length.
@@ -76,7 +76,15 @@ impl Config {
         }
         let metering = &self.metering;
         page.section("metering");
+        let mode = match metering.mode {
+            Mode::Live => "live",
+            Mode::Shadow => "shadow",
+        };
+        page.text("mode", mode);
         page.text("source", metering.source.word());
+        let second = metering.cross_check.as_ref();
+        page.optional("cross_check", second.map(UsageSource::word));
+        page.plain("cross_check_percent", metering.cross_check_percent);
         page.plain("settle_hours", metering.settle_hours);
         page.plain("backstop_hours", metering.backstop_hours);
         page.plain("reread_days", metering.reread_days);

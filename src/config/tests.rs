@@ -91,6 +91,7 @@ fn the_reference_file_loads_and_its_comments_are_the_defaults() {
                 "legal_url",
                 "gateway_url",
                 "workspace_id",
+                "cross_check = ",
                 "webhook_secrets",
                 "host",
                 "port",
@@ -543,6 +544,7 @@ fn print_is_a_file_with_every_setting_and_no_secret() {
         .replace("#legal_url", "legal_url")
         .replace("#gateway_url", "gateway_url")
         .replace("#workspace_id", "workspace_id")
+        .replace("#cross_check =", "cross_check =")
         .replace("#webhook_secrets", "webhook_secrets");
     let printed = load_text(&text, &[]).unwrap().print();
     let table: toml::Table = printed.parse().unwrap();

@@ -14,11 +14,11 @@ use lettre::message::Mailbox;
 use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
-use super::LogFormat;
 use super::keys::{Key, Need};
 use super::mail::{self, RootCertificates, Security};
 use super::problem::{Problem, Source};
 use super::sources::{Given, Settings, Value};
+use super::{LogFormat, Mode};
 use crate::secret::Secret;
 
 /// Why a value is not accepted, and what would be.
@@ -215,6 +215,17 @@ pub(super) fn source(text: &str) -> Result<SourceName, Wrong> {
         other => Err(wrong(
             format!("is {other:?}"),
             "write \"reports\" or \"log-analytics\"",
+        )),
+    }
+}
+
+pub(super) fn mode(text: &str) -> Result<Mode, Wrong> {
+    match text {
+        "live" => Ok(Mode::Live),
+        "shadow" => Ok(Mode::Shadow),
+        other => Err(wrong(
+            format!("is {other:?}"),
+            "write \"live\" or \"shadow\"",
         )),
     }
 }

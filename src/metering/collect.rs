@@ -1,16 +1,20 @@
-//! Reads the calls of the last days from APIM into the store.
+//! Reads the calls of the last days from APIM into the store, and writes down what looks wrong.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
+use rusqlite::Connection;
 
-use super::{Metering, MeteringError, Rules, window};
-use crate::apim::UsageRow;
+use super::{Metering, MeteringError, Outages, Rules, doubt, window};
+use crate::apim::{UsageRow, UsageSource};
+use crate::store::findings::{self, Kind};
 use crate::store::usage::{Calls, Day};
-use crate::store::{subscriptions, usage};
+use crate::store::{StoreError, subscriptions, usage};
 
 /// The farthest back that days are filled in: Stripe takes no older meter events.
 const FARTHEST_BACK: Days = Days::new(35);
+/// Strangers that a finding names.
+const NAMED: usize = 5;
 
 /// What a collection read.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -19,48 +23,273 @@ pub(super) struct Collected {
     pub(super) calls: u64,
     /// Readings that were smaller than an earlier one of the same day, which stays.
     pub(super) shrunk: usize,
+    /// What could not be read.
+    pub(super) problems: Vec<String>,
+}
+
+/// What the second source says of a day.
+enum Opinion {
+    /// It was not asked, or did not answer.
+    None,
+    Same,
+    Other(String),
 }
 
 impl Metering {
     /// Reads every day that is due, one query a day for all subscriptions, the oldest first. A
-    /// day is kept whole or not at all.
+    /// day is kept whole or not at all; one that cannot be read does not stop the others, unless
+    /// the source seems to be down.
     pub(super) fn collect(&self, now: DateTime<Utc>) -> Result<Collected, MeteringError> {
         let today = now.date_naive();
-        let read = self
-            .store
-            .read(|db| usage::collected_since(db, farthest_back(today)))?;
+        let oldest = farthest_back(farthest_back(today));
+        let read = self.store.read(|db| usage::collected_since(db, oldest))?;
+        self.note_missed(missed(&read, &self.rules, today), now)?;
         let mut collected = Collected::default();
+        let mut outages = Outages::default();
         for day in days_due(&read, &self.rules, today) {
-            let of_day = self.collect_day(day, now)?;
-            collected.days += 1;
-            collected.calls += of_day.calls;
-            collected.shrunk += of_day.shrunk;
+            let result = self.collect_day(day, now);
+            outages.note(&result);
+            match result {
+                Ok(of_day) => {
+                    collected.days += 1;
+                    collected.calls += of_day.calls;
+                    collected.shrunk += of_day.shrunk;
+                    collected.problems.extend(of_day.problems);
+                }
+                Err(MeteringError::Store(error)) => return Err(error.into()),
+                Err(error) => collected.problems.push(error.in_words()),
+            }
+            if outages.are_too_many() {
+                let rest = "the other days, because the source seems to be down";
+                collected.problems.push(rest.to_owned());
+                break;
+            }
         }
         Ok(collected)
     }
 
-    /// Reads one UTC day, as far as it has passed.
+    /// Reads one UTC day, as far as it has passed. Once it has settled, the second source is held
+    /// against the first; should that fail, the first still counts.
     pub(super) fn collect_day(
         &self,
         day: NaiveDate,
         now: DateTime<Utc>,
     ) -> Result<Collected, MeteringError> {
-        let rows = self.source.usage_by_subscription(day)?;
-        let change = self.store.write(move |db| {
-            let known: HashSet<String> = subscriptions::ids(db)?;
-            let (ours, foreign) = split(rows, day, &known);
-            let mut collected = Collected { days: 1, ..Collected::default() };
-            for row in &ours {
-                collected.calls += row.calls.total();
-                if !usage::save_day(db, row, now)? {
-                    collected.shrunk += 1;
-                    tracing::warn!(subscription = %row.subscription_id, %day, "a day shrank; the larger reading stays");
-                }
+        let rows = self.ask(&self.source, day, now)?;
+        let mut problems = Vec::new();
+        let opinion = match self.second_opinion(day, &rows, now) {
+            Ok(opinion) => opinion,
+            Err(MeteringError::Store(error)) => return Err(error.into()),
+            Err(error) => {
+                problems.push(error.in_words());
+                Opinion::None
             }
-            usage::mark_collected(db, day, ours.len() as u64, foreign, now)?;
-            Ok(collected)
+        };
+        let source = self.source.name();
+        let change = self.store.write(move |db| {
+            let collected = keep(db, rows, day, source, now)?;
+            let detail = match &opinion {
+                Opinion::None => {
+                    return Ok(Collected {
+                        problems,
+                        ..collected
+                    });
+                }
+                Opinion::Same => None,
+                Opinion::Other(difference) => Some(difference.as_str()),
+            };
+            findings::set(db, Kind::Difference, Some(day), "", detail, now)?;
+            Ok(Collected {
+                problems,
+                ..collected
+            })
         });
         Ok(change.wait()?)
+    }
+
+    /// Asks a source, and writes down whether it answered.
+    fn ask(
+        &self,
+        source: &UsageSource,
+        day: NaiveDate,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<UsageRow>, MeteringError> {
+        let result = source.usage_by_subscription(day);
+        let name = source.name();
+        let problem = result.as_ref().err().map(|error| {
+            tracing::error!(source = name, %day, %error, "a usage source did not answer");
+            format!("{name}: {error}. Nothing of that day is taken over; it is asked again.")
+        });
+        let change = self.store.write(move |db| {
+            findings::set(db, Kind::Unanswered, None, name, problem.as_deref(), now)
+        });
+        change.wait()?;
+        Ok(result?)
+    }
+
+    /// What the second source says of a settled day.
+    fn second_opinion(
+        &self,
+        day: NaiveDate,
+        rows: &[UsageRow],
+        now: DateTime<Utc>,
+    ) -> Result<Opinion, MeteringError> {
+        let Some(check) = &self.check else {
+            return Ok(Opinion::None);
+        };
+        if now < window::settled(day, self.rules.settle) {
+            return Ok(Opinion::None);
+        }
+        let second = self.ask(&check.source, day, now)?;
+        let difference = doubt::difference(
+            (self.source.name(), rows),
+            (check.source.name(), &second),
+            check.percent,
+        );
+        Ok(match difference {
+            None => Opinion::Same,
+            Some(difference) => {
+                tracing::error!(%day, %difference, "the usage sources differ");
+                Opinion::Other(difference)
+            }
+        })
+    }
+
+    fn note_missed(&self, days: Vec<NaiveDate>, now: DateTime<Utc>) -> Result<(), MeteringError> {
+        if days.is_empty() {
+            return Ok(());
+        }
+        let change = self.store.write(move |db| {
+            for day in days {
+                if !findings::is_noted(db, Kind::Missed, day)? {
+                    tracing::error!(%day, "a day was never read completely and is too old now");
+                    let detail = "It was not read completely in time, and Stripe takes no usage \
+                                  that old any more: calls of that day that are on no invoice are \
+                                  lost.";
+                    findings::note(db, Kind::Missed, Some(day), "", detail, now)?;
+                }
+            }
+            Ok(())
+        });
+        Ok(change.wait()?)
+    }
+}
+
+/// Keeps a day's reading and what looks wrong about it.
+fn keep(
+    db: &Connection,
+    rows: Vec<UsageRow>,
+    day: NaiveDate,
+    source: &str,
+    now: DateTime<Utc>,
+) -> Result<Collected, StoreError> {
+    let total = rows.iter().map(|row| doubt::calls(row).total()).sum();
+    let known: HashSet<String> = subscriptions::ids(db)?;
+    let (ours, strangers) = split(rows, day, &known);
+    let mut collected = Collected {
+        days: 1,
+        ..Collected::default()
+    };
+    for row in &ours {
+        collected.calls += row.calls.total();
+        if !usage::save_day(db, row, now)? {
+            collected.shrunk += 1;
+            let id = &row.subscription_id;
+            tracing::warn!(subscription = %id, %day, "a day shrank; the larger reading stays");
+            let calls = row.calls.total();
+            let detail =
+                format!("{source}: {id} had {calls} calls now and more before, which stay.");
+            findings::note(db, Kind::Shrunk, Some(day), id, &detail, now)?;
+        }
+    }
+    findings::set(db, Kind::Missed, Some(day), "", None, now)?;
+    let detail = strangers.in_words();
+    findings::set(db, Kind::Unknown, Some(day), "", detail.as_deref(), now)?;
+    note_silence(db, total, day, source, now)?;
+    usage::mark_collected(db, day, ours.len() as u64, strangers.rows, total, now)?;
+    Ok(collected)
+}
+
+/// A day that is over and has no call of anybody may mean that the source gets none any more.
+fn note_silence(
+    db: &Connection,
+    total: u64,
+    day: NaiveDate,
+    source: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let before = usage::calls_before(db, day, doubt::BUSY_DAYS)?;
+    let day_before = day.pred_opt().unwrap_or(day);
+    let was_silent = findings::is_noted(db, Kind::Silent, day_before)?;
+    let is_over = day < now.date_naive();
+    let silent = is_over && doubt::is_silent(total, &before, was_silent);
+    let detail = silent.then(|| {
+        tracing::error!(source, %day, "a usage source has no call of anybody");
+        format!(
+            "{source}: no call of anybody, though every day of the week before had some. If nobody \
+             called, that is right; if somebody did, see whether it still gets the gateway’s calls."
+        )
+    });
+    findings::set(db, Kind::Silent, Some(day), "", detail.as_deref(), now)
+}
+
+/// The days that can be read no more and were never read after their usage had settled, from the
+/// first reading on.
+fn missed(
+    read: &HashMap<NaiveDate, DateTime<Utc>>,
+    rules: &Rules,
+    today: NaiveDate,
+) -> Vec<NaiveDate> {
+    let Some(first) = read.keys().min() else {
+        return Vec::new();
+    };
+    let oldest = farthest_back(today);
+    first
+        .iter_days()
+        .take_while(|day| *day < oldest)
+        .filter(|day| !is_final(read, rules, *day))
+        .collect()
+}
+
+fn is_final(read: &HashMap<NaiveDate, DateTime<Utc>>, rules: &Rules, day: NaiveDate) -> bool {
+    read.get(&day)
+        .is_some_and(|read_at| *read_at >= window::settled(day, rules.settle))
+}
+
+/// Calls that are not of our subscriptions.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Strangers {
+    rows: u64,
+    /// By the subscription; without one, by the empty text.
+    calls: BTreeMap<String, u64>,
+}
+
+impl Strangers {
+    fn note(&mut self, id: Option<&str>, calls: u64) {
+        self.rows += 1;
+        if calls > 0 {
+            *self
+                .calls
+                .entry(id.unwrap_or_default().to_owned())
+                .or_default() += calls;
+        }
+    }
+
+    fn in_words(&self) -> Option<String> {
+        let named = self
+            .calls
+            .iter()
+            .take(NAMED)
+            .map(|(id, calls)| match id.as_str() {
+                "" => format!("{calls} calls without a subscription"),
+                id => format!("{calls} calls of {id}"),
+            });
+        let named: Vec<String> = named.collect();
+        let more = match self.calls.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        (!named.is_empty()).then(|| format!("{}{more}: billed to nobody.", named.join(", ")))
     }
 }
 
@@ -73,14 +302,10 @@ fn days_due(
 ) -> Vec<NaiveDate> {
     let reread = Days::new(u64::from(rules.reread_days));
     let reread_from = today.checked_sub_days(reread).unwrap_or(today);
-    let is_final = |day: &NaiveDate| {
-        read.get(day)
-            .is_some_and(|read_at| *read_at >= window::settled(*day, rules.settle))
-    };
     farthest_back(today)
         .iter_days()
         .take_while(|day| *day <= today)
-        .filter(|day| *day >= reread_from || !is_final(day))
+        .filter(|day| *day >= reread_from || !is_final(read, rules, *day))
         .collect()
 }
 
@@ -88,21 +313,19 @@ fn farthest_back(today: NaiveDate) -> NaiveDate {
     today.checked_sub_days(FARTHEST_BACK).unwrap_or(today)
 }
 
-/// Our subscriptions' calls, those without any call left out, and how many rows are not ours.
+/// Our subscriptions' calls, those without any call left out, and what is not ours.
 /// A subscription that moved to another product or owner that day has several rows.
-fn split(rows: Vec<UsageRow>, day: NaiveDate, known: &HashSet<String>) -> (Vec<Day>, u64) {
-    let mut foreign = 0;
+fn split(rows: Vec<UsageRow>, day: NaiveDate, known: &HashSet<String>) -> (Vec<Day>, Strangers) {
+    let mut strangers = Strangers::default();
     let mut ours: BTreeMap<String, Calls> = BTreeMap::new();
     for row in rows {
-        match row.subscription.filter(|id| known.contains(id)) {
-            Some(id) => {
+        let of_row = doubt::calls(&row);
+        match row.subscription {
+            Some(id) if known.contains(&id) => {
                 let calls = ours.entry(id).or_default();
-                calls.success += row.success;
-                calls.blocked += row.blocked;
-                calls.failed += row.failed;
-                calls.other += row.other;
+                *calls = calls.and(of_row);
             }
-            None => foreign += 1,
+            stranger => strangers.note(stranger.as_deref(), of_row.total()),
         }
     }
     let ours =
@@ -113,7 +336,7 @@ fn split(rows: Vec<UsageRow>, day: NaiveDate, known: &HashSet<String>) -> (Vec<D
                 day,
                 calls,
             });
-    (ours.collect(), foreign)
+    (ours.collect(), strangers)
 }
 
 #[cfg(test)]
@@ -122,7 +345,8 @@ mod tests {
 
     use chrono::{NaiveDate, NaiveTime, TimeDelta};
 
-    use super::{Rules, UsageRow, days_due, split};
+    use super::{Rules, UsageRow, days_due, missed, split};
+    use crate::config::Mode;
     use crate::metering::window;
 
     const SETTLE: TimeDelta = TimeDelta::hours(12);
@@ -139,6 +363,7 @@ mod tests {
             backstop: TimeDelta::hours(48),
             reread_days: 1,
             daily_at: NaiveTime::MIN,
+            mode: Mode::Live,
         };
         let well = read.iter().map(|text| day(text));
         let well = well.map(|day| (day, window::settled(day, SETTLE)));
@@ -184,6 +409,38 @@ mod tests {
     }
 
     #[test]
+    fn a_day_is_missed_when_it_was_not_read_in_time_after_a_first_reading() {
+        let rules = Rules {
+            settle: SETTLE,
+            backstop: TimeDelta::hours(48),
+            reread_days: 1,
+            daily_at: NaiveTime::MIN,
+            mode: Mode::Live,
+        };
+        let read = |days: &[&str]| -> HashMap<_, _> {
+            let days = days.iter().map(|text| day(text));
+            days.map(|day| (day, window::settled(day, SETTLE)))
+                .collect()
+        };
+        let today = day("2026-03-11");
+        let none: Vec<NaiveDate> = Vec::new();
+        assert_eq!(
+            missed(&HashMap::new(), &rules, today),
+            none,
+            "the first run"
+        );
+        let all = read(&["2026-02-02", "2026-02-03", "2026-02-04"]);
+        assert_eq!(missed(&all, &rules, today), none);
+        let gap = read(&["2026-02-01"]);
+        let expected = [day("2026-02-02"), day("2026-02-03")];
+        assert_eq!(
+            missed(&gap, &rules, today),
+            expected,
+            "36 days without an answer"
+        );
+    }
+
+    #[test]
     fn the_rows_of_one_subscription_are_added_up() {
         let row = |subscription: &str, product: &str, success| UsageRow {
             subscription: Some(subscription.to_owned()),
@@ -201,9 +458,11 @@ mod tests {
             row("someone", "pro", 7),
         ];
         let known = HashSet::from(["sub_1".to_owned(), "sub_2".to_owned()]);
-        let (ours, foreign) = split(rows, day("2026-03-01"), &known);
+        let (ours, strangers) = split(rows, day("2026-03-01"), &known);
         assert_eq!(ours.len(), 1);
         assert_eq!(ours[0].calls.success, 15);
-        assert_eq!(foreign, 1);
+        assert_eq!(strangers.rows, 1);
+        let words = strangers.in_words().unwrap();
+        assert_eq!(words, "7 calls of someone: billed to nobody.");
     }
 }

@@ -10,16 +10,20 @@
 //!   total, compares Stripe's figures with ours, and finalizes.
 //!
 //! [`ending`] ends subscriptions as their consumers want it, with the usage reported before.
+//! In shadow mode ([`shadow`]) the last two tell Stripe nothing and only compare.
+//!
 //! [`schedule`] decides when. Between the steps lies only the store: each reads what the one
 //! before has written down.
 
 pub mod close;
 mod collect;
 mod compare;
+mod doubt;
 mod ending;
 mod recall;
 mod report;
 pub mod schedule;
+mod shadow;
 pub mod window;
 
 #[cfg(test)]
@@ -31,6 +35,7 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
 use crate::apim::UsageSource;
 use crate::catalogue::{Catalogue, Model};
+use crate::config::Mode;
 use crate::outbound::CallError;
 use crate::store::subscriptions::{Period, Subscription};
 use crate::store::{Store, StoreError, usage};
@@ -47,6 +52,15 @@ pub struct Rules {
     pub reread_days: u32,
     /// When the daily job is due, UTC.
     pub daily_at: NaiveTime,
+    pub mode: Mode,
+}
+
+/// A second source of usage, which bills nothing.
+#[derive(Clone)]
+pub struct CrossCheck {
+    pub source: UsageSource,
+    /// Of a hundred calls of a subscription and day, how many may differ without an alert.
+    pub percent: u8,
 }
 
 /// The metering side. All its calls block: run it on a thread of its own.
@@ -55,6 +69,8 @@ pub struct Metering {
     pub store: Store,
     pub stripe: Stripe,
     pub source: UsageSource,
+    /// What the source is held against.
+    pub check: Option<CrossCheck>,
     pub catalogue: Arc<Catalogue>,
     pub rules: Rules,
 }

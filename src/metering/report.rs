@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::{Metering, MeteringError, Outages, stamp, window};
+use crate::config::Mode;
 use crate::outbound::CallError;
 use crate::store::subscriptions::{Meter, Period, Subscription};
 use crate::store::usage::{Push, PushState};
@@ -85,6 +86,9 @@ impl Metering {
                 .wait()?;
             return Ok(false);
         }
+        if self.rules.mode == Mode::Shadow {
+            return self.compare_total(subscription, period, now);
+        }
         if dry_run {
             let calls = self.billable_calls(subscription, period)?;
             let reports_end = window::reports_end(period);
@@ -104,6 +108,9 @@ impl Metering {
         period: Period,
         now: DateTime<Utc>,
     ) -> Result<bool, MeteringError> {
+        if self.rules.mode == Mode::Shadow {
+            return Ok(false);
+        }
         self.recall(subscription, period, now)?;
         let mut pushed = false;
         loop {

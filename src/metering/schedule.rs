@@ -4,8 +4,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use clokwerk::{Job as _, Scheduler, TimeUnits as _};
 
-use super::collect::Collected;
 use super::{Metering, MeteringError, Rules, and_problems};
+use crate::config::Mode;
 use crate::store::jobs::{self, Run};
 
 /// How long a run that could not do everything waits for its next try.
@@ -81,21 +81,20 @@ impl Metering {
         dry_run: bool,
     ) -> Result<Report, MeteringError> {
         // Without fresh readings the totals so far are still true, and are still reported.
-        let (collected, trouble) = match self.collect(now) {
-            Ok(collected) => (collected, None),
-            Err(MeteringError::Store(error)) => return Err(MeteringError::Store(error)),
-            Err(error) => (Collected::default(), Some(error.in_words())),
-        };
+        let collected = self.collect(now)?;
         let reported = self.report(now, dry_run)?;
-        let mut problems: Vec<String> = trouble.into_iter().collect();
+        let mut problems = collected.problems;
         problems.extend(reported.problems);
-        let verb = if dry_run {
-            "would be reported"
-        } else {
-            "reported"
+        let (mode, verb) = match self.rules.mode {
+            Mode::Shadow => (
+                "Shadow mode, Stripe is told nothing: ",
+                "have another total at Stripe",
+            ),
+            Mode::Live if dry_run => ("", "would be reported"),
+            Mode::Live => ("", "reported"),
         };
         let summary = format!(
-            "{} days read with {} calls; {} of {} metered subscriptions {verb}.",
+            "{mode}{} days read with {} calls; {} of {} metered subscriptions {verb}.",
             collected.days, collected.calls, reported.pushed, reported.subscriptions
         );
         Ok(Report {
@@ -130,7 +129,7 @@ fn is_due(
 mod tests {
     use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
-    use super::{Rules, Run, is_due};
+    use super::{Mode, Rules, Run, is_due};
 
     fn at(text: &str) -> DateTime<Utc> {
         format!("{text}Z").parse().unwrap()
@@ -142,6 +141,7 @@ mod tests {
             backstop: TimeDelta::hours(48),
             reread_days: 3,
             daily_at: NaiveTime::from_hms_opt(0, 30, 0).unwrap(),
+            mode: Mode::Live,
         };
         let last = last.map(|(started_at, complete)| Run {
             job: "usage".into(),

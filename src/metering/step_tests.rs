@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Metering, Rules};
 use crate::apim::{Apim, UsageSource};
 use crate::catalogue::Catalogue;
+use crate::config::Mode;
 use crate::config::testing::{apim, stripe};
 use crate::outbound::testing::{Reply, Seen, Server, json as reply, with_header};
 use crate::store::invoices::{Invoice, State};
@@ -55,12 +56,14 @@ impl Bench {
             store: store.clone(),
             stripe: Stripe::new(&stripe(&self.server.url)),
             source: UsageSource::Reports(Apim::new(&apim(&self.server.url))),
+            check: None,
             catalogue: Arc::new(Catalogue::parse(CATALOGUE).unwrap()),
             rules: Rules {
                 settle: TimeDelta::hours(12),
                 backstop: TimeDelta::hours(48),
                 reread_days: 3,
                 daily_at: NaiveTime::MIN,
+                mode: Mode::Live,
             },
         }
     }

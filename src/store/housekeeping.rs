@@ -13,6 +13,7 @@ use super::{StoreError, seconds};
 const EVENTS_KEPT: TimeDelta = TimeDelta::days(90);
 /// How long it is kept that a message was sent; what caused it cannot come again after that.
 const MAILS_KEPT: TimeDelta = TimeDelta::days(90);
+const FINDINGS_KEPT: TimeDelta = TimeDelta::days(400);
 const JOB_RUNS_KEPT: TimeDelta = TimeDelta::days(90);
 /// Rows of one table that go at once: a few milliseconds of the writer's time.
 const PIECE: u32 = 1_000;
@@ -20,6 +21,11 @@ const PIECE: u32 = 1_000;
 /// Forgets a piece of what is older than its time at `now`; says how many rows went.
 pub fn tidy(db: &Connection, now: DateTime<Utc>) -> Result<usize, StoreError> {
     let old = [
+        (
+            "DELETE FROM usage_findings WHERE rowid IN (SELECT rowid FROM usage_findings
+             WHERE last_seen <= ?1 LIMIT ?2)",
+            now - FINDINGS_KEPT,
+        ),
         (
             "DELETE FROM inbox WHERE sequence IN (SELECT sequence FROM inbox
              WHERE settled_at <= ?1 AND state IN ('applied', 'ignored', 'dismissed')

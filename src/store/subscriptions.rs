@@ -463,7 +463,7 @@ mod tests {
             let first = started_at.date_naive();
             let before = first.pred_opt().unwrap();
             for day in before.iter_days().take(41) {
-                usage::mark_collected(db, day, 0, 1, now)?;
+                usage::mark_collected(db, day, 0, 1, 0, now)?;
             }
             let turned = Subscription {
                 period: Some(Period {
@@ -476,7 +476,7 @@ mod tests {
             save(db, &turned)?;
             let kept = usage::collected_since(db, before)?;
             assert_eq!(found_late(db, "sub_1")?, Some(now));
-            usage::mark_collected(db, first, 1, 0, now)?;
+            usage::mark_collected(db, first, 1, 0, 0, now)?;
             save(db, &turned)?;
             Ok((kept, usage::collected_at(db, first)?.is_some()))
         });

@@ -35,6 +35,19 @@ impl Calls {
     }
 }
 
+impl Calls {
+    /// The sum, class by class.
+    #[must_use]
+    pub fn and(self, more: Self) -> Self {
+        Self {
+            success: self.success + more.success,
+            blocked: self.blocked + more.blocked,
+            failed: self.failed + more.failed,
+            other: self.other + more.other,
+        }
+    }
+}
+
 /// A subscription's calls of one UTC day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Day {
@@ -93,20 +106,33 @@ pub fn total(
     })?)
 }
 
-/// That `day` was read completely: `rows` subscriptions, `unknown_rows` of them not ours.
+/// That `day` was read completely: `rows` of ours, `unknown_rows` that are not, and the `calls` of
+/// everybody.
 pub fn mark_collected(
     db: &Connection,
     day: NaiveDate,
     rows: u64,
     unknown_rows: u64,
+    calls: u64,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let mut statement = db.prepare_cached(
-        "INSERT OR REPLACE INTO collected_days (day, read_at, rows, unknown_rows)
-         VALUES (?1, ?2, ?3, ?4)",
+        "INSERT OR REPLACE INTO collected_days (day, read_at, rows, unknown_rows, calls)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
-    statement.execute((day.to_string(), seconds(now), rows, unknown_rows))?;
+    statement.execute((day.to_string(), seconds(now), rows, unknown_rows, calls))?;
     Ok(())
+}
+
+/// Everybody's calls of those of the `days` before `day` that were read, the newest first.
+pub fn calls_before(db: &Connection, day: NaiveDate, days: u32) -> Result<Vec<u64>, StoreError> {
+    let first = day - chrono::Days::new(days.into());
+    let mut statement = db.prepare_cached(
+        "SELECT calls FROM collected_days
+         WHERE day >= ?1 AND day < ?2 AND calls IS NOT NULL ORDER BY day DESC",
+    )?;
+    let rows = statement.query_map((first.to_string(), day.to_string()), |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// That the days from `first` on have to be read again.

@@ -343,3 +343,86 @@ fn a_month_is_billed_to_the_call_from_log_analytics() {
     assert_eq!((served.success, served.blocked), (1_249, 31));
     assert_eq!(billed(&app, id(&subscription)), (1_249, 187));
 }
+
+/// The alerts of one kind.
+fn alerts(app: &TestApp, kind: &str) -> i64 {
+    app.metric(&format!("tollhouse_usage_alerts{{kind=\"{kind}\"}}"))
+}
+
+#[test]
+fn a_source_that_loses_calls_is_seen_by_the_other() {
+    let app = TestApp::start_with(
+        "2026-01-15T10:20:30Z",
+        &[("metering", "cross_check = \"log-analytics\"")],
+    );
+    let browser = consumer(&app, "payg@example.com");
+    let key = buy(&app, &browser, "payg", GOOD_CARD);
+    app.send_calls(&key, 1_000, TimeDelta::days(4));
+    app.advance(TimeDelta::days(4));
+    assert_eq!(alerts(&app, "difference"), 0);
+    app.console("/api/lag", &serde_json::json!({"logs_lost_percent": 10}));
+    app.send_calls(&key, 1_000, TimeDelta::days(4));
+    app.advance(TimeDelta::days(4));
+    assert!(alerts(&app, "difference") > 0);
+    let found = app.status_page("/").text("#usage-findings");
+    assert!(found.contains("Log Analytics"), "{found}");
+    app.advance(period_end(&app) - app.now() + TimeDelta::days(2));
+    let billed = billed(&app, id(&subscription(&app)));
+    assert_eq!(billed, (2_000, 300), "by the first source");
+}
+
+#[test]
+fn a_source_that_is_down_for_36_days_alerts_and_what_is_left_is_filled_in() {
+    let (app, key) = with_payg("2026-01-15T10:20:30Z");
+    app.advance(TimeDelta::days(2));
+    assert_eq!(alerts(&app, "unanswered"), 0);
+    app.play(Kind::Nonsense, Side::Azure, "GET", "/reports/", 1_000_000);
+    app.send_calls(&key, 3_600, TimeDelta::days(36));
+    app.advance(TimeDelta::days(37));
+    assert_eq!(alerts(&app, "unanswered"), 1);
+    assert_eq!(app.metric("tollhouse_usage_job_complete"), 0);
+    app.sandbox.faults.clear();
+    app.advance(TimeDelta::days(1));
+    assert_eq!(alerts(&app, "unanswered"), 0);
+    assert!(alerts(&app, "missed") > 0);
+    assert_eq!(app.metric("tollhouse_usage_job_complete"), 1);
+}
+
+#[test]
+fn nothing_of_anybody_after_a_week_with_calls_alerts_and_no_calls_of_one_does_not() {
+    let (app, key) = with_payg("2026-01-15T10:20:30Z");
+    app.send_calls(&key, 1_000, TimeDelta::days(10));
+    app.advance(TimeDelta::days(9));
+    assert_eq!(alerts(&app, "silent"), 0);
+    app.sandbox.azure.set_reports_lag(TimeDelta::days(20));
+    app.send_calls(&key, 500, TimeDelta::days(5));
+    app.advance(TimeDelta::days(4));
+    assert!(alerts(&app, "silent") > 0);
+    assert_eq!(alerts(&app, "unanswered"), 0, "it does answer");
+    assert_eq!(app.metric("tollhouse_usage_job_complete"), 1);
+}
+
+#[test]
+fn in_shadow_mode_stripe_is_told_nothing_and_the_page_says_so() {
+    let app = TestApp::start_with("2026-01-15T10:20:30Z", &[("metering", "mode = \"shadow\"")]);
+    let browser = consumer(&app, "payg@example.com");
+    let key = buy(&app, &browser, "payg", GOOD_CARD);
+    app.send_calls(&key, 1_000, TimeDelta::days(20));
+    app.advance(TimeDelta::days(21));
+    let said = app.report_usage(false);
+    assert!(
+        said.starts_with("Shadow mode") && said.contains("1 of 1 metered subscriptions have"),
+        "{said}"
+    );
+    let found = app.status_page("/").text("#usage-findings");
+    assert!(found.contains("1000 billable calls"), "{found}");
+    app.advance(period_end(&app) - app.now() + TimeDelta::days(3));
+    assert_eq!(meter_events(&app), 0);
+    let touched = app.requests(Side::Stripe, "POST", "/v1/invoices/");
+    assert!(touched.is_empty(), "{touched:#?}");
+    assert_eq!(app.metric("tollhouse_shadow_mode"), 1);
+    let page = app.status_page("/");
+    assert!(page.text("#shadow").contains("Stripe is told nothing"));
+    let found = page.text("#usage-findings");
+    assert!(found.contains("Stripe billed 0 minor units"), "{found}");
+}

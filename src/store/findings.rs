@@ -1,0 +1,196 @@
+//! What reading usage came upon, for whoever has to look at it.
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use rusqlite::{Connection, Row};
+
+use super::{StoreError, seconds, time};
+
+/// How long a finding is an alert after it was last seen; then it is history.
+const ALERT_FOR: TimeDelta = TimeDelta::days(3);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A source did not answer, or not fully.
+    Unanswered,
+    /// A source answered with no call of anybody, where there have been some every day.
+    Silent,
+    /// Two sources differ.
+    Difference,
+    /// A day was never read completely and is too old to be reported.
+    Missed,
+    /// A later reading was smaller than an earlier one, which stays.
+    Shrunk,
+    /// Calls that belong to no subscription of ours.
+    Unknown,
+    /// In shadow mode, where Stripe has something else than we would have told it.
+    Shadow,
+}
+
+impl Kind {
+    pub const ALL: [Self; 7] = [
+        Self::Unanswered,
+        Self::Silent,
+        Self::Difference,
+        Self::Missed,
+        Self::Shrunk,
+        Self::Unknown,
+        Self::Shadow,
+    ];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unanswered => "unanswered",
+            Self::Silent => "silent",
+            Self::Difference => "difference",
+            Self::Missed => "missed",
+            Self::Shrunk => "shrunk",
+            Self::Unknown => "unknown",
+            Self::Shadow => "shadow",
+        }
+    }
+
+    /// Whether somebody has to look; the others are for the record.
+    pub fn alerts(self) -> bool {
+        match self {
+            Self::Unanswered | Self::Silent | Self::Difference | Self::Missed => true,
+            Self::Shrunk | Self::Unknown | Self::Shadow => false,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub kind: Kind,
+    pub day: Option<NaiveDate>,
+    /// A source or a subscription; empty where it is about a whole day.
+    pub subject: String,
+    /// In a sentence.
+    pub detail: String,
+    pub first_seen: DateTime<Utc>,
+    pub last_seen: DateTime<Utc>,
+}
+
+impl Finding {
+    pub fn alerts(&self, now: DateTime<Utc>) -> bool {
+        self.kind.alerts() && now < self.last_seen + ALERT_FOR
+    }
+}
+
+/// Writes a finding down, or that it was seen again.
+pub fn note(
+    db: &Connection,
+    kind: Kind,
+    day: Option<NaiveDate>,
+    subject: &str,
+    detail: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached(
+        "INSERT INTO usage_findings (kind, day, subject, detail, first_seen, last_seen)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?5)
+         ON CONFLICT (kind, day, subject) DO UPDATE SET detail = ?4, last_seen = ?5",
+    )?;
+    statement.execute((kind.word(), day_text(day), subject, detail, seconds(now)))?;
+    Ok(())
+}
+
+/// Notes the finding where there is a detail, and forgets it where there is none.
+pub fn set(
+    db: &Connection,
+    kind: Kind,
+    day: Option<NaiveDate>,
+    subject: &str,
+    detail: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    match detail {
+        Some(detail) => note(db, kind, day, subject, detail, now),
+        None => clear(db, kind, day, subject),
+    }
+}
+
+/// Forgets the finding: it is so no more.
+fn clear(
+    db: &Connection,
+    kind: Kind,
+    day: Option<NaiveDate>,
+    subject: &str,
+) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached(
+        "DELETE FROM usage_findings WHERE kind = ?1 AND day = ?2 AND subject = ?3",
+    )?;
+    statement.execute((kind.word(), day_text(day), subject))?;
+    Ok(())
+}
+
+/// Whether there is such a finding about the whole of `day`.
+pub fn is_noted(db: &Connection, kind: Kind, day: NaiveDate) -> Result<bool, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT 1 FROM usage_findings WHERE kind = ?1 AND day = ?2 AND subject = ''",
+    )?;
+    Ok(statement.exists((kind.word(), day.to_string()))?)
+}
+
+/// The newest, those seen last first.
+pub fn newest(db: &Connection, limit: u32) -> Result<Vec<Finding>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT kind, day, subject, detail, first_seen, last_seen FROM usage_findings
+         ORDER BY last_seen DESC, day DESC, kind, subject LIMIT ?1",
+    )?;
+    let mut rows = statement.query([limit])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(finding(row)?);
+    }
+    Ok(found)
+}
+
+fn day_text(day: Option<NaiveDate>) -> String {
+    day.map(|day| day.to_string()).unwrap_or_default()
+}
+
+fn finding(row: &Row<'_>) -> Result<Finding, StoreError> {
+    let (word, day): (String, String) = (row.get(0)?, row.get(1)?);
+    let kind = Kind::ALL.into_iter().find(|kind| kind.word() == word);
+    Ok(Finding {
+        kind: kind.ok_or_else(|| StoreError::Nonsense(format!("the finding {word}")))?,
+        day: day.parse().ok(),
+        subject: row.get(2)?,
+        detail: row.get(3)?,
+        first_seen: time(row.get(4)?)?,
+        last_seen: time(row.get(5)?)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta, Utc};
+
+    use super::{Kind, clear, newest, note};
+    use crate::store::testing;
+
+    #[test]
+    fn a_finding_keeps_when_it_was_seen_first_and_ends_as_history() {
+        let scratch = testing::scratch();
+        let first = DateTime::<Utc>::UNIX_EPOCH;
+        let again = first + TimeDelta::hours(1);
+        let change = scratch.store.write(move |db| {
+            note(db, Kind::Unanswered, None, "reports", "one", first)?;
+            note(db, Kind::Unanswered, None, "reports", "two", again)?;
+            note(db, Kind::Shrunk, None, "sub_1", "three", again)?;
+            let found = newest(db, 10)?;
+            clear(db, Kind::Unanswered, None, "reports")?;
+            Ok((found, newest(db, 10)?))
+        });
+        let (found, left) = change.wait().unwrap();
+        assert_eq!((found.len(), left.len()), (2, 1));
+        let seen = found
+            .iter()
+            .find(|one| one.kind == Kind::Unanswered)
+            .unwrap();
+        assert_eq!((seen.first_seen, seen.detail.as_str()), (first, "two"));
+        assert!(seen.alerts(again + TimeDelta::days(2)));
+        assert!(!seen.alerts(again + TimeDelta::days(3)));
+        assert!(!left[0].alerts(again), "it is only for the record");
+    }
+}
