@@ -63,6 +63,7 @@ fn all(token: &Token) -> Vec<(Message, super::letter::Letter)> {
             about: about(),
             ends_at: noon(),
         },
+        Message::AddressChanged,
     ];
     let written = messages.into_iter().map(|message| {
         let letter = texts.letter(&message, Some(token), noon());

@@ -45,6 +45,7 @@ impl Texts {
                 self.payment_failed(about, *access_ends)
             }
             Message::Cancelled { about, ends_at } => self.cancelled(about, *ends_at, now),
+            Message::AddressChanged => self.address_changed(),
         }
     }
 
@@ -210,6 +211,18 @@ impl Texts {
                 Block::Note(note.to_owned()),
             ],
         )
+    }
+
+    fn address_changed(&self) -> Letter {
+        let text = format!(
+            "Your account at {} has a new e-mail address. We write to that one from now on, and no \
+             longer to this one.",
+            self.site()
+        );
+        let note = "If it was not you, tell the operator of this API at once: whoever did it knew \
+                    the password of the account.";
+        let blocks = vec![Block::Text(text), Block::Note(note.to_owned())];
+        self.letter_of("Your account has a new e-mail address", blocks)
     }
 
     fn letter_of(&self, subject: &str, blocks: Vec<Block>) -> Letter {

@@ -2,7 +2,7 @@
 //!
 //! The developer portal sends browsers to [`arrival`], which checks the signature
 //! ([`delegation`]) and sends them on to a clean address. People sign in or up ([`account`],
-//! [`register`]; by a link in a message: [`recovery`], [`confirmation`]), choose from [`plans`], and subscribe ([`checkout`], [`purchase`]); Stripe sends
+//! [`register`]; by a link in a message: [`recovery`], [`confirmation`], [`new_address`]), choose from [`plans`], and subscribe ([`checkout`], [`purchase`]); Stripe sends
 //! them back to [`subscriptions`], where the key appears once the webhook's worker has made it.
 //!
 //! The portal only ever writes what a consumer wants. It never decides on access: that follows
@@ -20,6 +20,7 @@ pub mod delegation;
 pub mod developer_portal;
 mod keys;
 mod links;
+mod new_address;
 mod next;
 pub mod offer;
 mod owed;
@@ -174,6 +175,10 @@ pub fn routes(portal: Portal) -> Router {
             get(confirmation::show).post(confirmation::confirm),
         )
         .route("/account/confirmation", post(confirmation::ask_again))
+        .route(
+            "/confirm-new-address",
+            get(new_address::show).post(new_address::confirm),
+        )
         .route("/register", get(register::show).post(register::register))
         .route("/sign-out", post(account::sign_out))
         .route("/to-portal", get(account::to_portal))

@@ -2,7 +2,8 @@
 //!
 //! The account is ours and changes at once; its APIM user follows by itself
 //! (see [`crate::store::profiles`]). What gives access to an account asks for its password again: a
-//! session that was left open is not enough.
+//! session that was left open is not enough. A new e-mail address is taken only by the link that is
+//! sent to it ([`super::new_address`]); where no mail is sent, at once.
 
 use std::sync::Arc;
 
@@ -19,8 +20,11 @@ use super::register::{ADDRESS_TAKEN, problem};
 use super::session::{self, SignedIn};
 use super::trouble::apim_failed;
 use super::views::account::FieldProblems;
+use super::views::links::MessagePage;
 use super::views::profile::{PasswordPage, ProfilePage};
+use crate::ids::UserId;
 use crate::secret::Secret;
+use crate::store::mails::Message;
 use crate::store::profiles::{self, Profile};
 use crate::store::{accounts, sessions};
 use crate::web::extract::Form;
@@ -28,7 +32,7 @@ use crate::web::limits::Source;
 use crate::web::{Failure, Now, page};
 
 const WRONG_PASSWORD: &str = "This is not your password.";
-const HAS_ACCOUNT: &str = "There is another account with this address.";
+pub(super) const HAS_ACCOUNT: &str = "There is another account with this address.";
 const NOT_CHANGED: &str = "Your e-mail address was not changed.";
 
 #[derive(Deserialize, Default)]
@@ -61,6 +65,7 @@ fn password_page(
         problem,
         new_problem,
         csrf: &signed_in.csrf(),
+        sends_mail: portal.outbox.is_on(),
     };
     let frame = portal.page("Change your password").narrow();
     let markup = content.render(&signed_in.viewer(), &frame);
@@ -172,31 +177,63 @@ pub(super) async fn change(
         });
     };
     let account = &signed_in.account;
-    if email.as_str() != account.email {
+    let moves = email.as_str() != account.email;
+    if moves {
         if !portal.confirms(&signed_in, &form.password, now).await? {
             return refuse(FieldProblems {
                 password: Some(WRONG_PASSWORD.to_owned()),
                 ..FieldProblems::default()
             });
         }
-        if portal.belongs_to_another(email, &signed_in).await? {
+        if portal.belongs_to_another(email, &account.user_id).await? {
             return refuse(about_email(ADDRESS_TAKEN));
         }
     }
+    let asks = moves && portal.outbox.is_on();
     let profile = Profile {
-        email: email.as_str().to_owned(),
+        email: if asks { &account.email } else { email.as_str() }.to_owned(),
         first_name: first_name.as_str().to_owned(),
         last_name: last_name.as_str().to_owned(),
     };
-    let user_id = account.user_id.clone();
-    let change = portal
-        .store
-        .write(move |db| profiles::change(db, &user_id, &profile, now));
+    let (user_id, outbox) = (account.user_id.clone(), portal.outbox.clone());
+    let new_address = asks.then(|| email.as_str().to_owned());
+    let change = portal.store.write(move |db| {
+        if let Some(new) = &new_address {
+            if accounts::by_email(db, new)?.is_some() {
+                return Ok(false);
+            }
+            outbox.put_link(db, &user_id, new, &Message::ConfirmNewAddress, now)?;
+        }
+        profiles::change(db, &user_id, &profile, now)
+    });
     if !change.await.map_err(Failure::internal)? {
         return refuse(about_email(HAS_ACCOUNT));
     }
     portal.workers.endings.notify_one();
-    Ok(Redirect::to("/account?changed=profile").into_response())
+    Ok(if asks {
+        link_is_on_its_way(&portal, &signed_in, email)
+    } else {
+        Redirect::to("/account?changed=profile").into_response()
+    })
+}
+
+fn link_is_on_its_way(portal: &Portal, signed_in: &SignedIn, new: &Email) -> Response {
+    let more = format!(
+        "Until you have used it, the account keeps {}. It can take a few minutes. If it does not \
+         come, look among unwanted mail, or check the address.",
+        signed_in.account.email
+    );
+    let content = MessagePage {
+        title: "Look into your mailbox",
+        lead: format!(
+            "A message with a link is on its way to {}. With it the account changes to this address.",
+            new.as_str()
+        ),
+        more: Some(&more),
+        link: ("/account", "Go to my account"),
+    };
+    let frame = portal.page("Look into your mailbox").narrow();
+    page::html(content.render(&signed_in.viewer(), &frame))
 }
 
 fn about_email(text: &str) -> FieldProblems {
@@ -226,16 +263,16 @@ impl Portal {
         Ok(right)
     }
 
-    /// Whether APIM has this address already, with another user.
-    async fn belongs_to_another(
+    /// Whether APIM has this address already, with another user than this one.
+    pub(super) async fn belongs_to_another(
         &self,
         email: &Email,
-        signed_in: &SignedIn,
+        user_id: &UserId,
     ) -> Result<bool, Failure> {
         let (apim, email) = (self.apim.clone(), email.clone());
         let find = move || apim.find_user_by_email(email.as_str());
         let holder = self.blocking.run(find).await?;
         let holder = holder.map_err(|error| apim_failed(error, NOT_CHANGED))?;
-        Ok(holder.is_some_and(|user| user.id != signed_in.account.user_id.as_str()))
+        Ok(holder.is_some_and(|user| user.id != user_id.as_str()))
     }
 }

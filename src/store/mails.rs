@@ -52,6 +52,8 @@ pub enum Message {
         about: About,
         ends_at: DateTime<Utc>,
     },
+    /// The account belongs to another address from now on; goes to the old one.
+    AddressChanged,
 }
 
 /// The subscription that a message is about.
@@ -73,6 +75,7 @@ impl Message {
             Self::Welcome(_) => "welcome",
             Self::PaymentFailed { .. } => "payment_failed",
             Self::Cancelled { .. } => "cancelled",
+            Self::AddressChanged => "address_changed",
         }
     }
 
@@ -83,7 +86,10 @@ impl Message {
             Self::ConfirmNewAddress => Some(Purpose::ConfirmNewAddress),
             Self::NewPassword => Some(Purpose::NewPassword),
             Self::SignIn { .. } => Some(Purpose::SignIn),
-            Self::Welcome(_) | Self::PaymentFailed { .. } | Self::Cancelled { .. } => None,
+            Self::Welcome(_)
+            | Self::PaymentFailed { .. }
+            | Self::Cancelled { .. }
+            | Self::AddressChanged => None,
         }
     }
 }
@@ -199,7 +205,8 @@ fn too_many_links(
     let mut statement = db.prepare_cached(
         "SELECT count(*) FILTER (WHERE kind = :kind AND (state = 'waiting' OR queued_at > :recent)),
                 count(*) FILTER (WHERE queued_at > :hour_ago)
-         FROM mails WHERE recipient = :email AND kind NOT IN ('welcome', 'payment_failed', 'cancelled')",
+         FROM mails WHERE recipient = :email
+           AND kind IN ('confirm_address', 'confirm_new_address', 'new_password', 'sign_in')",
     )?;
     let values = named_params! {
         ":kind": kind,

@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, named_params};
 
-use super::{StoreError, seconds, time};
+use super::links::{self, Link};
+use super::mails::{Message, Outbox};
+use super::{StoreError, accounts, seconds, time};
 use crate::ids::UserId;
 
 /// One account whose APIM user has to follow.
@@ -28,14 +30,15 @@ pub struct Profile {
 }
 
 /// Changes the account and notes that its APIM user has to follow. A new e-mail address is not
-/// confirmed yet. `false`, and nothing is changed,
-/// when another account has the e-mail address.
+/// confirmed yet, and ends what was sent to the old one: a link there must not open the account
+/// any more. `false`, and nothing is changed, when another account has the address.
 pub fn change(
     db: &Connection,
     user_id: &UserId,
     profile: &Profile,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
+    let before = accounts::get(db, user_id)?;
     let mut statement = db.prepare_cached(
         "UPDATE OR IGNORE accounts SET email = :email, first_name = :first, last_name = :last,
              email_confirmed_at = CASE email WHEN :email THEN email_confirmed_at END
@@ -50,6 +53,9 @@ pub fn change(
     if changed == 0 {
         return Ok(false);
     }
+    if before.is_some_and(|before| before.email != profile.email) {
+        links::end_all(db, user_id)?;
+    }
     let mut statement = db.prepare_cached(
         "INSERT INTO profile_changes (user_id, revision, due_at) VALUES (?1, 1, ?2)
          ON CONFLICT (user_id) DO UPDATE
@@ -57,6 +63,31 @@ pub fn change(
     )?;
     statement.execute((user_id.as_str(), seconds(now)))?;
     Ok(true)
+}
+
+/// Moves the account to the address to which its link was sent, and queues a message to the old
+/// one. `false`, and nothing is changed, when another account has the address.
+pub fn move_to(
+    db: &Connection,
+    link: &Link,
+    outbox: &Outbox,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let user_id = &link.user_id;
+    let is_taken = accounts::by_email(db, &link.email)?.is_some();
+    let Some(account) = accounts::get(db, user_id)?.filter(|_| !is_taken) else {
+        return Ok(false);
+    };
+    let cause = format!("{user_id}:{}", seconds(now));
+    outbox.put_notice(db, user_id, &cause, &Message::AddressChanged, now)?;
+    let profile = Profile {
+        email: link.email.clone(),
+        first_name: account.first_name,
+        last_name: account.last_name,
+    };
+    let changed = change(db, user_id, &profile, now)?;
+    accounts::confirm_email(db, user_id, &link.email, now)?;
+    Ok(changed)
 }
 
 /// Those that can be tried at `now`, at most `limit`.

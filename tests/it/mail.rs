@@ -13,20 +13,20 @@ const ADA: &str = "ada@example.com";
 const NEW_PASSWORD: &str = "another battery staple";
 
 /// The first address in a message.
-fn link(message: &Received) -> String {
+pub(crate) fn link(message: &Received) -> String {
     let mut lines = message.parsed.text.lines();
     let link = lines.find(|line| line.starts_with("http"));
     link.unwrap_or_else(|| panic!("no link in {}", message.parsed.text))
         .to_owned()
 }
 
-fn last(app: &TestApp, to: &str) -> Received {
+pub(crate) fn last(app: &TestApp, to: &str) -> Received {
     app.settle();
     app.mails(to).pop().expect("a message came")
 }
 
 /// Asks for a message on `path`.
-fn ask(app: &TestApp, path: &str, email: &str) -> Page {
+pub(crate) fn ask(app: &TestApp, path: &str, email: &str) -> Page {
     let browser = Browser::new();
     let form = browser.get(&format!("{}{path}", app.portal));
     form.form("#send-link")
@@ -35,7 +35,7 @@ fn ask(app: &TestApp, path: &str, email: &str) -> Page {
 }
 
 /// Presses the button behind a link.
-fn press(browser: &Browser, link: &str) -> Page {
+pub(crate) fn press(browser: &Browser, link: &str) -> Page {
     browser.get(link).form("#use-link").submit(browser)
 }
 

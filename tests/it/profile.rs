@@ -6,6 +6,7 @@ use tollhouse::sandbox::journal::Side;
 
 use crate::browser::{Browser, Page};
 use crate::journey::{PASSWORD, consumer, sign_in, user_id};
+use crate::mail::{ask, last, link, press};
 use crate::support::TestApp;
 
 const NEW_PASSWORD: &str = "another fine password";
@@ -64,28 +65,76 @@ fn a_password_is_changed_only_with_the_old_one_and_to_a_good_one() {
     );
 }
 
-#[test]
-fn names_and_address_change_here_and_then_in_apim() {
-    let app = TestApp::start();
-    let browser = consumer(&app, "old@example.com");
-    let user = user_id(&app, "old@example.com");
+/// Ada asks for another address; what she sees.
+fn move_to(app: &TestApp, browser: &Browser, email: &str) -> Page {
     let fields = [
         ("first-name", "Augusta"),
-        ("email", "New@Example.com"),
+        ("email", email),
         ("password", PASSWORD),
     ];
-    let page = change_profile(&app, &browser, &fields);
-    assert!(page.says("Augusta Lovelace"), "{}", page.body);
-    app.settle();
-    let found = app.sandbox.azure.user(&user).unwrap();
-    assert_eq!(
-        (found.first_name.as_str(), found.email.as_str()),
-        ("Augusta", "new@example.com")
+    change_profile(app, browser, &fields)
+}
+
+#[test]
+fn names_change_at_once_and_the_address_by_the_link_that_is_sent_there() {
+    let app = TestApp::start();
+    let browser = consumer(&app, "old@example.com");
+    press(&browser, &link(&last(&app, "old@example.com")));
+    let user = user_id(&app, "old@example.com");
+    let of_user = || {
+        app.settle();
+        let found = app.sandbox.azure.user(&user).unwrap();
+        (found.first_name, found.email)
+    };
+    let pair = |name: &str, email: &str| (name.to_owned(), email.to_owned());
+
+    let page = move_to(&app, &browser, "New@Example.com");
+    assert!(page.says("on its way to new@example.com"), "{}", page.body);
+    assert_eq!(of_user(), pair("Augusta", "old@example.com"));
+    let message = last(&app, "new@example.com");
+    assert_eq!(message.parsed.subject, "Confirm your new e-mail address");
+    ask(&app, "/forgotten-password", "old@example.com");
+    let to_old = last(&app, "old@example.com");
+
+    let page = press(&Browser::new(), &link(&message));
+    assert!(page.says("Your address was changed"), "{}", page.body);
+    assert_eq!(of_user(), pair("Augusta", "new@example.com"));
+    assert!(
+        browser
+            .get(&format!("{}/account", app.portal))
+            .says("new@example.com")
     );
-    assert_eq!(
-        sign_in(&app, &Browser::new(), "old@example.com", PASSWORD).status,
-        401
-    );
+    let old = sign_in(&app, &Browser::new(), "old@example.com", PASSWORD);
+    assert_eq!(old.status, 401);
+    let new = sign_in(&app, &Browser::new(), "new@example.com", PASSWORD);
+    assert_eq!(new.url.path(), "/plans");
+    let told = last(&app, "old@example.com").parsed.subject;
+    assert_eq!(told, "Your account has a new e-mail address");
+    // Whoever reads the old mailbox gets in no more.
+    assert_eq!(Browser::new().get(&link(&to_old)).status, 410);
+    assert_eq!(Browser::new().get(&link(&message)).status, 410);
+}
+
+#[test]
+fn an_address_that_was_taken_meanwhile_is_not_taken_over_by_the_link() {
+    let app = TestApp::start();
+    let browser = consumer(&app, "old@example.com");
+    move_to(&app, &browser, "new@example.com");
+    let message = last(&app, "new@example.com");
+    consumer(&app, "new@example.com");
+    let page = press(&browser, &link(&message));
+    assert_eq!(page.status, 409, "{}", page.body);
+    assert!(page.says("Your e-mail address was not changed"));
+    let old = sign_in(&app, &Browser::new(), "old@example.com", PASSWORD);
+    assert_eq!(old.url.path(), "/plans");
+}
+
+#[test]
+fn without_mail_the_address_changes_at_once() {
+    let app = TestApp::start_without_mail();
+    let browser = consumer(&app, "old@example.com");
+    let page = move_to(&app, &browser, "new@example.com");
+    assert!(page.says("Your changes were saved"), "{}", page.body);
     let new = sign_in(&app, &Browser::new(), "new@example.com", PASSWORD);
     assert_eq!(new.url.path(), "/plans");
 }

@@ -13,6 +13,8 @@ pub struct PasswordPage<'a> {
     pub problem: Option<String>,
     pub new_problem: Option<String>,
     pub csrf: &'a str,
+    /// Whether a link can take the place of the old password.
+    pub sends_mail: bool,
 }
 
 impl PasswordPage<'_> {
@@ -46,6 +48,9 @@ impl PasswordPage<'_> {
                         a.quiet href="/account" { "Keep it" }
                     }
                 }
+            }
+            @if self.sends_mail {
+                p.aside { "You do not know the old one? " a href="/forgotten-password" { "Choose a new one by mail" } "." }
             }
         };
         page.render(viewer, &content)
