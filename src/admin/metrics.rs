@@ -76,6 +76,17 @@ pub(super) fn text(status: &Status) -> String {
     let mails = mails.map(|(state, count)| (format!("{{state=\"{state}\"}}"), number(count)));
     line("tollhouse_mails", "Messages to consumers by state.", &mails);
 
+    let (stubborn, waiting): (Vec<_>, Vec<_>) =
+        status.requests.iter().partition(|it| it.needs_attention());
+    let requests = [("waiting", waiting.len()), ("failed", stubborn.len())];
+    let requests =
+        requests.map(|(state, count)| (format!("{{state=\"{state}\"}}"), number(count as u64)));
+    line(
+        "tollhouse_requests_in_trouble",
+        "What consumers asked for and could not be done yet, by state.",
+        &requests,
+    );
+
     if let Some(run) = &status.usage_job {
         let complete = i64::from(run.complete == Some(true));
         line(

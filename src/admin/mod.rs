@@ -4,6 +4,7 @@ mod auth;
 mod health;
 mod mail;
 mod metrics;
+mod requests;
 mod view;
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::config::{Config, Mode};
 use crate::secret::Secret;
 use crate::store::mails::Outbox;
 use crate::store::{
-    Store, StoreError, findings, inbox, invoices, jobs, reversals, settings, subscriptions,
+    self, Store, StoreError, findings, inbox, invoices, jobs, reversals, settings, subscriptions,
     watermark,
 };
 use crate::stripe::Stripe;
@@ -46,9 +47,17 @@ pub struct Admin {
     secrets_configured: bool,
     mode: Mode,
     blocking: Blocking,
-    /// Woken when waiting events were made due.
-    events: Arc<Notify>,
+    workers: Workers,
     outbox: Outbox,
+}
+
+/// Whom the page wakes when it has made something due again.
+#[derive(Clone)]
+pub struct Workers {
+    /// Works on events and subscriptions.
+    pub events: Arc<Notify>,
+    /// Works on what consumers asked for.
+    pub endings: Arc<Notify>,
 }
 
 /// Everything that the page shows, read at one moment.
@@ -80,6 +89,8 @@ struct Status {
     subscriptions: Vec<subscriptions::Subscription>,
     drafts: Vec<invoices::Invoice>,
     mail: mail::Mail,
+    /// What consumers asked for and failed when it was last tried.
+    requests: Vec<store::requests::Request>,
     /// The newest refunds and disputes.
     reversals: Vec<reversals::Reversal>,
 }
@@ -91,7 +102,7 @@ impl Admin {
         stripe: Stripe,
         apim: Apim,
         blocking: Blocking,
-        events: Arc<Notify>,
+        workers: Workers,
     ) -> Self {
         Self {
             store,
@@ -100,7 +111,7 @@ impl Admin {
             secrets_configured: !config.stripe.webhook_secrets.is_empty(),
             mode: config.metering.mode,
             blocking,
-            events,
+            workers,
             outbox: Outbox::off(),
         }
     }
@@ -152,6 +163,7 @@ fn read_status(
             subscriptions: subscriptions::newest(db, ROWS)?,
             drafts: invoices::unfinished(db)?,
             mail: mail::read(db, outbox)?,
+            requests: store::requests::in_trouble(db, ROWS)?,
             reversals: reversals::newest(db, REVERSALS)?,
         })
     })
@@ -165,6 +177,7 @@ pub fn routes(admin: Admin) -> Router {
         .route("/inbox/retry", post(retry))
         .route("/inbox/dismiss", post(dismiss))
         .route("/subscriptions/retry", post(retry_subscription))
+        .route("/requests/retry", post(requests::retry))
         .route("/mail/retry", post(mail::retry))
         .route("/mail/dismiss", post(mail::dismiss))
         .layer(middleware::from_fn_with_state(
@@ -218,7 +231,7 @@ async fn retry(
     });
     let (events, subscriptions) = change.await.map_err(Failure::internal)?;
     tracing::info!(events, subscriptions, "what failed is tried again");
-    admin.events.notify_one();
+    admin.workers.events.notify_one();
     Ok(Redirect::to("/#attention"))
 }
 
@@ -253,7 +266,7 @@ async fn retry_subscription(
         .store
         .write(move |db| subscriptions::retry_stuck(db, Some(&form.id), now));
     change.await.map_err(Failure::internal)?;
-    admin.events.notify_one();
+    admin.workers.events.notify_one();
     Ok(Redirect::to("/#attention"))
 }
 

@@ -2,6 +2,7 @@
 
 mod attention;
 mod mail;
+mod requests;
 mod tiles;
 mod usage;
 
@@ -79,6 +80,7 @@ fn content(status: &Status) -> Markup {
         tiles::usage_tile(status.usage_job.as_ref(), status.now),
         tiles::drafts_tile(&status.drafts),
         tiles::subscriptions_tile(&status.access, status.stuck, status.unreadable.len()),
+        requests::tile(&status.requests),
         mail::tile(&status.mail, status.now),
     ];
     html! {
@@ -90,6 +92,7 @@ fn content(status: &Status) -> Markup {
         (usage::section(&status.findings, status.now))
         (drafts(&status.drafts))
         (attention::section(status))
+        (requests::section(&status.requests))
         (mail::section(&status.mail))
         (attention::newest_events(&status.events))
         (subscriptions(&status.subscriptions, &status.reversals))

@@ -153,8 +153,11 @@ impl App {
             },
         );
         let portal = portal.with_outbox(outbox.clone());
-        let wake = Arc::clone(&events.wake);
-        let admin = Admin::new(config, store, stripe, apim, blocking, wake).with_outbox(outbox);
+        let workers = admin::Workers {
+            events: Arc::clone(&events.wake),
+            endings: Arc::clone(&endings.wake),
+        };
+        let admin = Admin::new(config, store, stripe, apim, blocking, workers).with_outbox(outbox);
         let public = portal::routes(portal).merge(webhook::routes(webhook));
         Ok(Self {
             public: with_frame(public, &clock),

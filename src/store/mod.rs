@@ -26,6 +26,7 @@ pub mod links;
 pub mod mails;
 pub mod period;
 pub mod profiles;
+pub mod requests;
 pub mod reversals;
 pub mod sessions;
 pub mod settings;

@@ -5,7 +5,7 @@ use tollhouse::sandbox::journal::Side;
 use tollhouse::sandbox::{apim, stripe};
 
 use crate::browser::{Browser, Page};
-use crate::journey::{GOOD_CARD, PASSWORD, buy, consumer, pay, to_payment};
+use crate::journey::{GOOD_CARD, PASSWORD, buy, consumer, pay, to_payment, user_id};
 use crate::log;
 use crate::support::{STATUS_PASSWORD, TestApp, basic};
 
@@ -107,6 +107,48 @@ fn a_side_that_is_down_shows() {
     assert!(page.is_some(), "{}", app.status_page("/").text("main"));
 }
 
+/// Presses a button of the status page, and lets what it began come to its end.
+fn press(app: &TestApp, page: &Page, button: &str) {
+    let form = page.form(button);
+    let password = basic(STATUS_PASSWORD);
+    let headers = [("authorization", password.as_str())];
+    let pressed = Browser::new().post_with(form.action.as_str(), &[], &headers);
+    assert_eq!(pressed.status, 303);
+    app.settle();
+}
+
+#[test]
+fn what_a_consumer_asked_for_and_azure_refuses_is_shown_and_tried_again_by_a_click() {
+    let app = TestApp::start_impatient();
+    let browser = consumer(&app, "asks@example.com");
+    app.play(
+        Kind::ErrorBeforeEffect,
+        Side::Azure,
+        "PATCH",
+        "/users/",
+        1_000,
+    );
+    let profile = browser.get(&format!("{}/account/profile", app.portal));
+    let form = profile
+        .form("#change-profile")
+        .fill("first-name", "Augusta");
+    form.submit(&browser);
+    app.settle();
+    let tile = || app.status_page("/").text("#requests-tile .fact");
+    assert_eq!(tile(), "1 tried again");
+    for _ in 0..8 {
+        app.advance(chrono::TimeDelta::hours(1));
+    }
+    assert_eq!(tile(), "1 need attention");
+
+    app.sandbox.faults.clear();
+    press(&app, &app.status_page("/"), "#retry-requests");
+    assert_eq!(tile(), "Nothing waits");
+    let user = user_id(&app, "asks@example.com");
+    let followed = app.sandbox.azure.user(&user).unwrap();
+    assert_eq!(followed.first_name, "Augusta");
+}
+
 #[test]
 fn an_event_that_failed_is_shown_and_tried_again_by_a_click() {
     let app = TestApp::start();
@@ -136,14 +178,7 @@ fn an_event_that_failed_is_shown_and_tried_again_by_a_click() {
         .state()
         .products
         .insert(product.id.clone(), product);
-    let form = page.form("#retry-all");
-    let headers = [("authorization", basic(STATUS_PASSWORD))];
-    let headers = headers
-        .each_ref()
-        .map(|(name, value)| (*name, value.as_str()));
-    let pressed = Browser::new().post_with(form.action.as_str(), &[], &headers);
-    assert_eq!(pressed.status, 303);
-    app.settle();
+    press(&app, &page, "#retry-all");
     let key = browser.get(success.url.as_str()).text("#primary-key");
     assert_eq!(app.call_api(&key), 200);
 }

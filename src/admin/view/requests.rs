@@ -1,0 +1,72 @@
+//! What consumers asked for and could not be done yet: the tile, and the list. Pure.
+
+use maud::{Markup, html};
+
+use super::tiles::Tile;
+use super::{Standing, badge, moment};
+use crate::store::requests::{Kind, Request};
+
+pub(super) fn tile(requests: &[Request]) -> Tile {
+    let stubborn = requests.iter().filter(|it| it.needs_attention()).count();
+    let (standing, fact) = match (stubborn, requests.len()) {
+        (0, 0) => (Standing::Good, "Nothing waits".to_owned()),
+        (0, waiting) => (Standing::Waiting, format!("{waiting} tried again")),
+        (stubborn, _) => (Standing::Bad, format!("{stubborn} need attention")),
+    };
+    Tile {
+        id: "requests-tile",
+        title: "Consumers’ requests",
+        standing,
+        fact,
+        detail: "Cancellations, changes of accounts, and accounts to close.".to_owned(),
+    }
+}
+
+pub(super) fn section(requests: &[Request]) -> Markup {
+    html! {
+        @if !requests.is_empty() {
+            section #requests {
+                h2 { "What consumers asked for and could not be done yet" }
+                p { "Mend the cause, then try again. Nothing is lost, and nothing is done twice." }
+                div.actions {
+                    form method="post" action="/requests/retry" { button.button #retry-requests { "Try all again" } }
+                }
+                div.scroll {
+                    table {
+                        thead { tr { th { "Request" } th { "Of" } th { "State" } th { "Why" } } }
+                        tbody { @for request in requests { (row(request)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn row(request: &Request) -> Markup {
+    let what = match request.kind {
+        Kind::Cancellation => "Cancel a subscription, or keep it",
+        Kind::Profile => "Change the APIM user as its account",
+        Kind::Closing => "Close an account",
+    };
+    let standing = if request.needs_attention() {
+        Standing::Bad
+    } else {
+        Standing::Waiting
+    };
+    html! {
+        tr {
+            td { (what) }
+            td { code { (request.subject) } }
+            td {
+                @match request.due_at {
+                    Some(at) => {
+                        (badge(standing, "tried again"))
+                        " on " (moment(at)) ", after " (request.attempts) " tries"
+                    }
+                    None => { (badge(standing, "given up")) " after " (request.attempts) " tries" }
+                }
+            }
+            td { (request.problem) }
+        }
+    }
+}
