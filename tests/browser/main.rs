@@ -17,6 +17,7 @@ mod screen;
 mod support;
 
 mod cards;
+mod forgetful;
 mod late_payer;
 mod leaving;
 mod month;

@@ -13,7 +13,7 @@ pub(super) fn tile(findings: &[Finding], now: DateTime<Utc>) -> Tile {
         None => (
             Standing::Good,
             "Nothing found".to_owned(),
-            "Usage is read from sources that answer.".to_owned(),
+            "No source was silent, and no day looked wrong.".to_owned(),
         ),
         Some(newest) => (
             Standing::Bad,
