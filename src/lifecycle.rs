@@ -190,7 +190,7 @@ impl CollectionBehavior {
 /// What we know of the subscription ourselves.
 #[derive(Debug, Clone, Copy)]
 pub struct Known {
-    /// The access that was last put in place.
+    /// The access that is in place, or was about to be put there when we last looked.
     pub access: Access,
     /// Since when it has been past due, as first seen; absent while it is not.
     pub past_due_since: Option<DateTime<Utc>>,

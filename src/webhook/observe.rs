@@ -68,9 +68,8 @@ pub(super) fn observe(
         pause: stripe.pause,
         collection_pause: stripe.collection_pause,
     };
-    let applied = known.and_then(|known| known.applied);
     let access = Known {
-        access: applied.unwrap_or(Access::None),
+        access: known.map_or(Access::None, access_so_far),
         past_due_since,
     };
     let was_unpaid = known.is_some_and(|known| known.drafts_left);
@@ -93,7 +92,7 @@ pub(super) fn observe(
         drafts_left,
         wanted: decision.access,
         reason: decision.reason,
-        applied,
+        applied: known.and_then(|known| known.applied),
         recheck_at: decision.recheck_at,
         attempts: known.map_or(0, |known| known.attempts),
         problem: known.and_then(|known| known.problem.clone()),
@@ -116,4 +115,11 @@ fn meter(stripe: &stripe::Subscription, product_id: &ProductId) -> Option<Meter>
         id,
         event_name: naming::meter_event_name(product_id),
     })
+}
+
+/// The access that is in place, as far as we know. Where nothing was noted as put in place, what we
+/// were about to put there may be: a process can be killed between the call and its note.
+fn access_so_far(known: &Subscription) -> Access {
+    let noted = known.applied.filter(|applied| *applied != Access::None);
+    noted.unwrap_or(known.wanted)
 }

@@ -236,6 +236,33 @@ fn a_subscription_stays_ours_when_its_metadata_is_removed() {
 }
 
 #[test]
+fn what_a_killed_process_put_in_place_without_noting_it_is_cancelled_with_its_subscription() {
+    let ended = Arc::new(AtomicBool::new(false));
+    let has_ended = Arc::clone(&ended);
+    let bench = Bench::start(move |seen| match seen.target.as_str() {
+        "/v1/subscriptions/sub_1" if has_ended.load(Ordering::SeqCst) => {
+            fetched("canceled", &ours())
+        }
+        "/v1/subscriptions/sub_1" => fetched("active", &ours()),
+        // It did what it was told, and nobody lived to see the answer.
+        _ if !has_ended.load(Ordering::SeqCst) => down(),
+        _ => azure(),
+    });
+    bench.receive("evt_1", "customer.subscription.created", "sub_1");
+    bench.worker.drain(now()).unwrap();
+    let before = bench.subscription();
+    assert_eq!((before.wanted, before.applied), (Access::Active, None));
+    ended.store(true, Ordering::SeqCst);
+    bench.receive("evt_2", "customer.subscription.deleted", "sub_1");
+    bench.worker.drain(now()).unwrap();
+    assert_eq!(bench.subscription().applied, Some(Access::Cancelled));
+    let patched = bench.server.seen().into_iter();
+    let patched: Vec<Seen> = patched.filter(|seen| seen.method == "PATCH").collect();
+    assert_eq!(patched.len(), 1);
+    assert!(patched[0].body.contains("cancelled"), "{}", patched[0].body);
+}
+
+#[test]
 fn a_side_that_is_down_is_left_alone_after_three_failures() {
     let bench = Bench::start(|seen| match seen.target.as_str() {
         target if target.starts_with("/v1/subscriptions/") => fetched("active", &ours()),
