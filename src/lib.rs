@@ -55,6 +55,8 @@
 //! 4. When Stripe drafts the period's invoice, the worker notes it in [`store::invoices`] and
 //!    [`metering::close`] claims it, waits until usage has settled, reads the days again, reports
 //!    the final total, compares Stripe's figures with [`catalogue::price::invoice`], and finalizes.
+//! 5. [`metering::reconcile`] holds APIM, the store, the meter and the invoice against each other, when
+//!    an operator asks, and names what puts each difference right.
 //!
 //! # The way of a cancellation
 //!

@@ -67,6 +67,11 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Compare what API Management, the store, Stripe's meters and invoices say of billing periods.
+    ///
+    /// Changes nothing unless told to. A line with `!` is a difference, with what puts it right; it
+    /// makes the exit code 1 and shows on the status page. May run beside `serve`, at any time.
+    Reconcile(commands::reconcile::Options),
     /// Ask the running program whether it works: exits with 0 when it does, with 1 otherwise.
     Healthcheck,
 }
@@ -81,6 +86,7 @@ fn main() -> ExitCode {
         Command::Sync(action) => commands::sync::run(config, action),
         Command::ReportUsage { dry_run } => commands::report_usage::run(config, dry_run),
         Command::Resync { dry_run } => commands::resync::run(config, dry_run),
+        Command::Reconcile(options) => commands::reconcile::run(config, &options),
         Command::Healthcheck => commands::healthcheck::run(config),
     };
     commands::end(result)

@@ -23,8 +23,8 @@ use crate::config::{Config, Mode};
 use crate::secret::Secret;
 use crate::store::mails::Outbox;
 use crate::store::{
-    self, Store, StoreError, findings, inbox, invoices, jobs, reversals, settings, subscriptions,
-    watermark,
+    self, Store, StoreError, disagreements, findings, inbox, invoices, jobs, reversals, settings,
+    subscriptions, watermark,
 };
 use crate::stripe::Stripe;
 use crate::web::extract::Form;
@@ -88,11 +88,21 @@ struct Status {
     unreadable: Vec<subscriptions::Unreadable>,
     subscriptions: Vec<subscriptions::Subscription>,
     drafts: Vec<invoices::Invoice>,
+    reconciliation: Reconciliation,
     mail: mail::Mail,
     /// What consumers asked for and failed when it was last tried.
     requests: Vec<store::requests::Request>,
     /// The newest refunds and disputes.
     reversals: Vec<reversals::Reversal>,
+}
+
+/// What the last comparison of usage, meters and invoices found.
+#[derive(Debug)]
+struct Reconciliation {
+    last: Option<jobs::Run>,
+    /// Differences that are left, of all comparisons.
+    total: u64,
+    newest: Vec<disagreements::Disagreement>,
 }
 
 impl Admin {
@@ -162,6 +172,11 @@ fn read_status(
             unreadable: subscriptions::all(db)?.1,
             subscriptions: subscriptions::newest(db, ROWS)?,
             drafts: invoices::unfinished(db)?,
+            reconciliation: Reconciliation {
+                last: jobs::last(db, jobs::RECONCILE)?,
+                total: disagreements::count(db)?,
+                newest: disagreements::newest(db, ROWS)?,
+            },
             mail: mail::read(db, outbox)?,
             requests: store::requests::in_trouble(db, ROWS)?,
             reversals: reversals::newest(db, REVERSALS)?,

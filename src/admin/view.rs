@@ -2,6 +2,7 @@
 
 mod attention;
 mod mail;
+mod reconciliation;
 mod requests;
 mod tiles;
 mod usage;
@@ -79,6 +80,7 @@ fn content(status: &Status) -> Markup {
         usage::tile(&status.findings, status.now),
         tiles::usage_tile(status.usage_job.as_ref(), status.now),
         tiles::drafts_tile(&status.drafts),
+        reconciliation::tile(&status.reconciliation),
         tiles::subscriptions_tile(&status.access, status.stuck, status.unreadable.len()),
         requests::tile(&status.requests),
         mail::tile(&status.mail, status.now),
@@ -91,6 +93,7 @@ fn content(status: &Status) -> Markup {
         }
         (usage::section(&status.findings, status.now))
         (drafts(&status.drafts))
+        (reconciliation::section(&status.reconciliation))
         (attention::section(status))
         (requests::section(&status.requests))
         (mail::section(&status.mail))

@@ -25,6 +25,7 @@ use crate::apim::{Apim, UsageSource};
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::mail;
+use crate::metering::reconcile::{self, Scope};
 use crate::metering::{self, CrossCheck, Metering, schedule};
 use crate::portal::{self, Portal};
 
@@ -233,6 +234,20 @@ impl App {
     /// Says what the daily job would report, and reports nothing. Blocks.
     pub fn rehearse_daily(&self) -> Result<schedule::Report, metering::MeteringError> {
         self.metering.rehearse_daily((self.clock)())
+    }
+
+    /// Compares what APIM, the store, Stripe's meters and invoices say of billing periods. Blocks.
+    pub fn reconcile(&self, scope: Scope) -> Result<reconcile::Report, metering::MeteringError> {
+        self.metering.reconcile(scope, (self.clock)())
+    }
+
+    /// The same, and puts right what can be, or with `dry_run` says what it would. Blocks.
+    pub fn repair(
+        &self,
+        scope: Scope,
+        dry_run: bool,
+    ) -> Result<reconcile::Report, metering::MeteringError> {
+        self.metering.repair(scope, dry_run, (self.clock)())
     }
 
     /// Compares Stripe, APIM and the store, and puts right what differs. Blocks.

@@ -2,6 +2,7 @@
 
 pub(crate) mod demo;
 pub(crate) mod healthcheck;
+pub(crate) mod reconcile;
 pub(crate) mod report_usage;
 pub(crate) mod resync;
 pub(crate) mod serve;

@@ -278,7 +278,7 @@ impl Metering {
         Ok(())
     }
 
-    fn our_figures(
+    pub(super) fn our_figures(
         &self,
         subscription: &Subscription,
         calls: u64,

@@ -10,6 +10,7 @@
 //!   total, compares Stripe's figures with ours, and finalizes.
 //!
 //! [`ending`] ends subscriptions as their consumers want it, with the usage reported before.
+//! [`reconcile`] holds what all four places say of a period against each other.
 //! In shadow mode ([`shadow`]) the last two tell Stripe nothing and only compare.
 //!
 //! [`schedule`] decides when. Between the steps lies only the store: each reads what the one
@@ -21,6 +22,7 @@ mod compare;
 mod doubt;
 mod ending;
 mod recall;
+pub mod reconcile;
 mod report;
 pub mod schedule;
 mod shadow;

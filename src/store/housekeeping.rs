@@ -27,6 +27,12 @@ pub fn tidy(db: &Connection, now: DateTime<Utc>) -> Result<usize, StoreError> {
             now - FINDINGS_KEPT,
         ),
         (
+            "DELETE FROM disagreements WHERE (subscription_id, period_start, kind) IN
+             (SELECT subscription_id, period_start, kind FROM disagreements
+              WHERE found_at <= ?1 LIMIT ?2)",
+            now - FINDINGS_KEPT,
+        ),
+        (
             "DELETE FROM inbox WHERE sequence IN (SELECT sequence FROM inbox
              WHERE settled_at <= ?1 AND state IN ('applied', 'ignored', 'dismissed')
              ORDER BY settled_at LIMIT ?2)",

@@ -151,6 +151,12 @@ pub fn release(
     Ok(())
 }
 
+/// Those of periods that ended at `since` or later, in any state.
+pub fn ended_since(db: &Connection, since: DateTime<Utc>) -> Result<Vec<Invoice>, StoreError> {
+    let condition = "period_end >= ?1 ORDER BY period_start, subscription_id, invoice_id";
+    select(db, condition, seconds(since))
+}
+
 /// A subscription's, newest first.
 pub fn of_subscription(db: &Connection, id: &str) -> Result<Vec<Invoice>, StoreError> {
     select(db, "subscription_id = ?1 ORDER BY period_start DESC", id)

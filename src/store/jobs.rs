@@ -11,6 +11,9 @@ pub const USAGE: &str = "usage";
 /// The comparison of Stripe, APIM and the store.
 pub const RESYNC: &str = "resync";
 
+/// The comparison of usage, meters and invoices.
+pub const RECONCILE: &str = "reconcile";
+
 /// One run of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {

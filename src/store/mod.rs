@@ -17,6 +17,7 @@ pub mod cancellations;
 pub mod checkouts;
 pub mod closings;
 pub mod delegations;
+pub mod disagreements;
 pub mod findings;
 pub mod housekeeping;
 pub mod inbox;

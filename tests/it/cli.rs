@@ -40,6 +40,7 @@ fn without_a_configuration_everything_that_is_missing_is_named_at_once() {
         &["sync", "plan"],
         &["report-usage"],
         &["resync"],
+        &["reconcile"],
         &["healthcheck"],
     ] {
         let output = run(command);
@@ -123,6 +124,7 @@ fn the_version_and_the_help_are_said() {
         "sync",
         "report-usage",
         "resync",
+        "reconcile",
         "healthcheck",
     ] {
         assert!(help.contains(command), "{command}: {help}");

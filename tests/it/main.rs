@@ -23,6 +23,7 @@ mod metering;
 mod missed;
 mod profile;
 mod purchase;
+mod reconcile;
 mod resync;
 mod status;
 mod webhook;

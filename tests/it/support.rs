@@ -14,6 +14,7 @@ use tollhouse::app::set_up::SetUp;
 use tollhouse::app::{App, Clock, Listeners};
 use tollhouse::catalogue::Catalogue;
 use tollhouse::config::{Config, Environment};
+use tollhouse::metering::reconcile::{Report, Scope};
 use tollhouse::sandbox::configuration::{self, Product};
 use tollhouse::sandbox::faults::{Fault, Kind};
 use tollhouse::sandbox::journal::{Entry, Side};
@@ -243,6 +244,20 @@ impl TestApp {
             app.run_daily()
         };
         report.unwrap().summary
+    }
+
+    /// `reconcile`; gives what it found.
+    pub(crate) fn reconcile(&self, scope: Scope) -> Report {
+        let running = self.running.lock().unwrap();
+        let app = &running.as_ref().expect("the product runs").app;
+        app.reconcile(scope).unwrap()
+    }
+
+    /// `reconcile --repair`, with or without `--dry-run`; gives what it found.
+    pub(crate) fn repair(&self, scope: Scope, dry_run: bool) -> Report {
+        let running = self.running.lock().unwrap();
+        let app = &running.as_ref().expect("the product runs").app;
+        app.repair(scope, dry_run).unwrap()
     }
 
     /// Plays `kind` on the next `times` requests to `side` with this method and in this path.

@@ -13,7 +13,7 @@ pub(super) fn tile(findings: &[Finding], now: DateTime<Utc>) -> Tile {
         None => (
             Standing::Good,
             "Nothing found".to_owned(),
-            "No source was silent, and no day looked wrong.".to_owned(),
+            "No source was silent, and no day stood out.".to_owned(),
         ),
         Some(newest) => (
             Standing::Bad,

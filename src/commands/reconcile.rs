@@ -1,0 +1,103 @@
+//! `reconcile`: compares what APIM, the store, Stripe's meters and invoices say of billing periods.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use chrono::NaiveDate;
+use tollhouse::app::{self, App};
+use tollhouse::metering::reconcile::{Line, Report, Scope, name};
+
+use super::{Outcome, load, say, start_log};
+
+/// What to compare, and what to do about it.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Compare the billing periods to which this day belongs, instead of those that run or ended in
+    /// the last 35 days.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    period: Option<NaiveDate>,
+    /// Print every period as a line of comma-separated values, also those that agree.
+    #[arg(long)]
+    csv: bool,
+    /// Put right what can be: read days again, report totals again.
+    #[arg(long)]
+    repair: bool,
+    /// With --repair: only say what would be put right.
+    #[arg(long, requires = "repair")]
+    dry_run: bool,
+}
+
+pub(crate) fn run(path: Option<&Path>, options: &Options) -> Outcome {
+    let (config, catalogue) = load(path)?;
+    start_log(&config);
+    let app = App::build(&config, catalogue, app::system_clock())?;
+    let scope = options.period.map_or(Scope::Recent, Scope::Day);
+    let report = if options.repair {
+        app.repair(scope, options.dry_run)?
+    } else {
+        app.reconcile(scope)?
+    };
+    if options.csv {
+        print_csv(&report);
+    } else {
+        print_text(&report, options.dry_run);
+    }
+    Ok(if report.agrees() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn print_text(report: &Report, dry_run: bool) {
+    let verb = if dry_run { "would do" } else { "done" };
+    for line in &report.repaired {
+        say(format_args!("+ {verb}: {line}"));
+    }
+    for line in &report.lines {
+        for difference in &line.differences {
+            say(format_args!(
+                "! {}: {} {}",
+                name(line),
+                difference.detail,
+                difference.remedy
+            ));
+        }
+    }
+    say(report.summary());
+}
+
+/// RFC 4180. No field can hold a comma, a quote or a line break: ids, words, numbers and dates.
+fn print_csv(report: &Report) {
+    let header = "subscription_id,product_id,period_start,period_end,stage,invoice_id,our_calls,\
+                  our_amount,reported_calls,metered_calls,billed_calls,billed_amount,\
+                  days_differing,agrees";
+    say(format_args!("{header}\r"));
+    for line in &report.lines {
+        say(format_args!("{}\r", row(line)));
+    }
+}
+
+fn row(line: &Line) -> String {
+    fn number(value: Option<impl std::fmt::Display>) -> String {
+        value.map(|value| value.to_string()).unwrap_or_default()
+    }
+    let facts = &line.facts;
+    [
+        line.subscription_id.clone(),
+        line.product_id.clone(),
+        line.period.start.to_rfc3339(),
+        line.period.end.to_rfc3339(),
+        facts.stage.word().to_owned(),
+        line.invoice_id.clone().unwrap_or_default(),
+        facts.ours.calls.to_string(),
+        facts.ours.amount.to_string(),
+        number(facts.reported.map(|reported| reported.calls)),
+        facts.metered.to_string(),
+        number(facts.billed.map(|billed| billed.calls)),
+        number(facts.billed.map(|billed| billed.amount)),
+        facts.days.len().to_string(),
+        line.differences.is_empty().to_string(),
+    ]
+    .join(",")
+}

@@ -1,0 +1,442 @@
+//! Compares what APIM, the store, Stripe's meters and invoices say of the same billing periods.
+//!
+//! APIM is asked once a day for all subscriptions, Stripe once for each period and once more for
+//! each final invoice. What differs is judged by a pure function ([`judge`]), kept for the status
+//! page, and put right where a program may: days are read again, totals reported again.
+
+pub mod judge;
+
+use std::collections::{BTreeSet, HashMap};
+
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+
+use super::{Metering, MeteringError, Outages, window};
+use crate::config::Mode;
+use crate::lifecycle::Status;
+use crate::store::disagreements::{self, Disagreement};
+use crate::store::invoices::{self, Figures, Invoice, State};
+use crate::store::jobs;
+use crate::store::subscriptions::{self, Period, Subscription};
+use crate::store::usage::{self, Calls, PushState};
+use crate::stripe::InvoiceStatus;
+use judge::{DayDifference, Difference, Facts, Repair, Reported, Stage};
+
+/// How far back periods have ended that are compared without being asked for.
+const RECENT: TimeDelta = TimeDelta::days(35);
+/// How long the daily job is given to read a day again once it has settled.
+const JOBS_TURN: TimeDelta = TimeDelta::days(1);
+
+/// Which billing periods are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Those that run, and those that ended in the last 35 days.
+    Recent,
+    /// Those to which this day belongs.
+    Day(NaiveDate),
+}
+
+/// A billing period of one subscription, and what the places say of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub subscription_id: String,
+    pub product_id: String,
+    pub period: Period,
+    pub invoice_id: Option<String>,
+    pub facts: Facts,
+    pub differences: Vec<Difference>,
+}
+
+/// What a comparison found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    pub lines: Vec<Line>,
+    /// What could not be compared.
+    pub problems: Vec<String>,
+    /// What was put right.
+    pub repaired: Vec<String>,
+}
+
+impl Report {
+    /// Whether everything was compared, and agrees.
+    pub fn agrees(&self) -> bool {
+        self.problems.is_empty() && self.lines.iter().all(|line| line.differences.is_empty())
+    }
+
+    /// One sentence, for the log, the status page and the command line.
+    pub fn summary(&self) -> String {
+        let differing = self.lines.iter().filter(|it| !it.differences.is_empty());
+        let summary = format!(
+            "{} billing periods compared; {} differ.",
+            self.lines.len(),
+            differing.count()
+        );
+        super::and_problems(summary, &self.problems)
+    }
+}
+
+/// One period to compare.
+struct Subject {
+    subscription: Subscription,
+    period: Period,
+    /// Absent while the period runs.
+    invoice: Option<Invoice>,
+    days: Vec<DayDifference>,
+}
+
+impl Metering {
+    /// Compares the periods of `scope`, and keeps what differs for the status page.
+    pub fn reconcile(&self, scope: Scope, now: DateTime<Utc>) -> Result<Report, MeteringError> {
+        let change = self
+            .store
+            .write(move |db| jobs::start(db, jobs::RECONCILE, now));
+        let run = change.wait()?;
+        let report = self.compare_all(scope, now)?;
+        let (agrees, summary) = (report.agrees(), report.summary());
+        let compared: Vec<(String, Period)> = report
+            .lines
+            .iter()
+            .map(|line| (line.subscription_id.clone(), line.period))
+            .collect();
+        let found: Vec<Disagreement> = report
+            .lines
+            .iter()
+            .flat_map(|line| line.differences.iter().map(|one| kept(line, one, now)))
+            .collect();
+        let change = self.store.write(move |db| {
+            disagreements::replace(db, &compared, &found)?;
+            jobs::finish(db, run, agrees, &summary, now)
+        });
+        change.wait()?;
+        Ok(report)
+    }
+
+    /// Puts right what can be, and compares once more. With `dry_run` it only says what it would do.
+    pub fn repair(
+        &self,
+        scope: Scope,
+        dry_run: bool,
+        now: DateTime<Utc>,
+    ) -> Result<Report, MeteringError> {
+        let mut found = self.reconcile(scope, now)?;
+        let mut done = Vec::new();
+        let mut read = BTreeSet::new();
+        for line in &found.lines {
+            for difference in &line.differences {
+                let result = match difference.repair {
+                    Repair::ByHand => continue,
+                    _ if dry_run => Ok(()),
+                    Repair::ReadAgain => self.read_again(line, &mut read, now),
+                    Repair::ReportAgain => self.report_again(line, now),
+                };
+                match result {
+                    Ok(()) => done.push(format!("{}: {}", name(line), difference.remedy)),
+                    Err(MeteringError::Store(error)) => return Err(error.into()),
+                    Err(error) => {
+                        let problem = format!("{}: {}", name(line), error.in_words());
+                        found.problems.push(problem);
+                    }
+                }
+            }
+        }
+        if dry_run || done.is_empty() {
+            found.repaired = done;
+            return Ok(found);
+        }
+        let mut after = self.reconcile(scope, now)?;
+        after.problems.extend(found.problems);
+        after.repaired = done;
+        Ok(after)
+    }
+
+    fn compare_all(&self, scope: Scope, now: DateTime<Utc>) -> Result<Report, MeteringError> {
+        let mut subjects = self.subjects(scope, now)?;
+        let mut problems = self.compare_days(&mut subjects, now)?;
+        let mut lines = Vec::with_capacity(subjects.len());
+        let mut outages = Outages::default();
+        for subject in subjects {
+            let id = subject.subscription.id.clone();
+            let result = self.line(subject, now);
+            outages.note(&result);
+            match result {
+                Ok(line) => lines.push(line),
+                Err(MeteringError::Store(error)) => return Err(error.into()),
+                Err(error) => problems.push(format!("{id}: {}", error.in_words())),
+            }
+            if outages.are_too_many() {
+                problems.push("the rest, because Stripe seems to be down".to_owned());
+                break;
+            }
+        }
+        Ok(Report {
+            lines,
+            problems,
+            repaired: Vec::new(),
+        })
+    }
+
+    fn subjects(&self, scope: Scope, now: DateTime<Utc>) -> Result<Vec<Subject>, MeteringError> {
+        let since = match scope {
+            Scope::Recent => now - RECENT,
+            Scope::Day(day) => day.and_time(NaiveTime::MIN).and_utc(),
+        };
+        let subjects = self.store.read(|db| {
+            let mut subjects = Vec::new();
+            for subscription in subscriptions::metered(db, now)?.0 {
+                let status = subscription.stripe_status.as_deref().map(Status::parse);
+                let runs = |period: &Period| period.start <= now && now < period.end;
+                if let Some(period) = subscription.period.filter(runs)
+                    && status.is_some_and(Status::is_live)
+                {
+                    subjects.push(subject(subscription, period, None));
+                }
+            }
+            for invoice in invoices::ended_since(db, since)? {
+                if let Some(subscription) = subscriptions::get(db, &invoice.subscription_id)? {
+                    subjects.push(subject(subscription, invoice.period, Some(invoice)));
+                }
+            }
+            Ok(subjects)
+        })?;
+        Ok(subjects
+            .into_iter()
+            .filter(|subject| match scope {
+                Scope::Recent => true,
+                Scope::Day(day) => subject.holds(day),
+            })
+            .collect())
+    }
+
+    /// Holds the days of the subjects against APIM, one query for each; says which could not be.
+    fn compare_days(
+        &self,
+        subjects: &mut [Subject],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<String>, MeteringError> {
+        let mut problems = Vec::new();
+        let mut outages = Outages::default();
+        for day in self.days_of(subjects, now) {
+            let result = self.compare_day(subjects, day);
+            outages.note(&result);
+            match result {
+                Ok(()) => {}
+                Err(MeteringError::Store(error)) => return Err(error.into()),
+                Err(error) => problems.push(format!("{day}: {}", error.in_words())),
+            }
+            if outages.are_too_many() {
+                problems.push("the other days, because APIM seems to be down".to_owned());
+                break;
+            }
+        }
+        Ok(problems)
+    }
+
+    /// The days of all subjects that should be known for good by now.
+    fn days_of(&self, subjects: &[Subject], now: DateTime<Utc>) -> BTreeSet<NaiveDate> {
+        let known = |day: NaiveDate| window::settled(day, self.rules.settle) + JOBS_TURN <= now;
+        let ranges = subjects.iter().map(Subject::days);
+        let first = ranges.clone().map(|days| *days.start()).min();
+        let last = ranges.map(|days| *days.end()).max();
+        let Some((first, last)) = first.zip(last) else {
+            return BTreeSet::new();
+        };
+        let all = first.iter_days().take_while(|day| *day <= last);
+        all.take_while(|day| known(*day))
+            .filter(|day| subjects.iter().any(|subject| subject.holds(*day)))
+            .collect()
+    }
+
+    fn compare_day(&self, subjects: &mut [Subject], day: NaiveDate) -> Result<(), MeteringError> {
+        let mut counted: HashMap<String, Calls> = HashMap::new();
+        for row in self.source.usage_by_subscription(day)? {
+            let calls = super::doubt::calls(&row);
+            if let Some(id) = row.subscription {
+                let sum = counted.entry(id).or_default();
+                *sum = sum.and(calls);
+            }
+        }
+        let kept = self.store.read(|db| usage::of_day(db, day))?;
+        for subject in subjects.iter_mut().filter(|subject| subject.holds(day)) {
+            let id = &subject.subscription.id;
+            let classes = &self.model(&subject.subscription)?.billable;
+            let billable = |calls: &HashMap<String, Calls>| {
+                calls.get(id).copied().unwrap_or_default().billable(classes)
+            };
+            let (source, ours) = (billable(&counted), billable(&kept));
+            if source != ours {
+                subject.days.push(DayDifference { day, source, ours });
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&self, subject: Subject, now: DateTime<Utc>) -> Result<Line, MeteringError> {
+        let Subject {
+            subscription,
+            period,
+            invoice,
+            days,
+        } = subject;
+        let facts = self.facts(&subscription, period, invoice.as_ref(), days, now)?;
+        Ok(Line {
+            differences: judge::differences(&facts, now),
+            subscription_id: subscription.id,
+            product_id: subscription.product_id.to_string(),
+            period,
+            invoice_id: invoice.map(|invoice| invoice.id),
+            facts,
+        })
+    }
+
+    fn facts(
+        &self,
+        subscription: &Subscription,
+        period: Period,
+        invoice: Option<&Invoice>,
+        days: Vec<DayDifference>,
+        now: DateTime<Utc>,
+    ) -> Result<Facts, MeteringError> {
+        let end = window::reports_end(period);
+        let last = self
+            .store
+            .read(|db| usage::last_push(db, &subscription.id, period.start, end))?;
+        let reported = last.filter(|push| push.state == PushState::Delivered);
+        let target = subscription
+            .meter
+            .as_ref()
+            .zip(subscription.customer_id.as_ref());
+        let metered = match target {
+            Some((meter, customer)) => {
+                self.metered(meter, customer, period.start, period.end.min(now))?
+            }
+            None => rust_decimal::Decimal::ZERO,
+        };
+        let stage = match invoice.map(|invoice| invoice.state) {
+            None => Stage::Running,
+            Some(State::Finalized) => Stage::Final,
+            Some(State::Claiming | State::Settling | State::Waiting | State::Held) => {
+                Stage::Closing
+            }
+        };
+        let closed_with = invoice.and_then(|invoice| invoice.ours);
+        let ours = if let Some(ours) = closed_with.filter(|_| stage == Stage::Final) {
+            ours
+        } else {
+            let calls = self.billable_calls(subscription, period)?;
+            self.our_figures(subscription, calls)?
+        };
+        let reported = match self.rules.mode {
+            Mode::Live => reported.map(|push| Reported {
+                calls: push.calls,
+                at: push.event_at,
+            }),
+            // Whoever reports there should come to the same.
+            Mode::Shadow => Some(Reported {
+                calls: ours.calls,
+                at: period.start,
+            }),
+        };
+        Ok(Facts {
+            stage,
+            days,
+            ours,
+            reported,
+            metered,
+            billed: match invoice.filter(|_| stage == Stage::Final) {
+                Some(invoice) => self.billed(&invoice.id)?,
+                None => None,
+            },
+        })
+    }
+
+    /// What a final invoice bills for usage, as Stripe has it now; nothing if it was voided.
+    fn billed(&self, invoice_id: &str) -> Result<Option<Figures>, MeteringError> {
+        let fetched = self.stripe.get_invoice(invoice_id)?;
+        let is_void = fetched.status == Some(InvoiceStatus::Void);
+        Ok((!is_void).then(|| Figures {
+            calls: fetched.usage_quantity().try_into().unwrap_or_default(),
+            amount: fetched.usage_amount(),
+        }))
+    }
+
+    /// Reads the differing days again, each once, and reports what came of it.
+    fn read_again(
+        &self,
+        line: &Line,
+        read: &mut BTreeSet<NaiveDate>,
+        now: DateTime<Utc>,
+    ) -> Result<(), MeteringError> {
+        for difference in &line.facts.days {
+            if !read.contains(&difference.day) {
+                self.collect_day(difference.day, now)?;
+                read.insert(difference.day);
+            }
+        }
+        self.report_line(line, now)
+    }
+
+    /// Has the last report forgotten, which Stripe's meter does not show, and reports anew.
+    fn report_again(&self, line: &Line, now: DateTime<Utc>) -> Result<(), MeteringError> {
+        let (id, period) = (line.subscription_id.clone(), line.period);
+        let change = self.store.write(move |db| {
+            let end = window::reports_end(period);
+            if let Some(last) = usage::last_push(db, &id, period.start, end)? {
+                let problem = "Stripe’s meter showed another total.";
+                let refused = PushState::Refused;
+                usage::settle_push(db, &last.identifier, refused, Some(problem), now)?;
+            }
+            Ok(())
+        });
+        change.wait()?;
+        self.report_line(line, now)
+    }
+
+    fn report_line(&self, line: &Line, now: DateTime<Utc>) -> Result<(), MeteringError> {
+        let id = &line.subscription_id;
+        if let Some(subscription) = self.store.read(|db| subscriptions::get(db, id))? {
+            self.push_total(&subscription, line.period, now)?;
+        }
+        Ok(())
+    }
+}
+
+impl Subject {
+    fn days(&self) -> std::ops::RangeInclusive<NaiveDate> {
+        self.period.days(self.subscription.started_at)
+    }
+
+    fn holds(&self, day: NaiveDate) -> bool {
+        self.days().contains(&day)
+    }
+}
+
+fn subject(subscription: Subscription, period: Period, invoice: Option<Invoice>) -> Subject {
+    Subject {
+        subscription,
+        period,
+        invoice,
+        days: Vec::new(),
+    }
+}
+
+/// A period, as people name it.
+pub fn name(line: &Line) -> String {
+    let day = |time: DateTime<Utc>| time.format("%-d %b %Y").to_string();
+    format!(
+        "{} ({}), {} – {}",
+        line.subscription_id,
+        line.product_id,
+        day(line.period.start),
+        day(line.period.end)
+    )
+}
+
+fn kept(line: &Line, difference: &Difference, now: DateTime<Utc>) -> Disagreement {
+    Disagreement {
+        subscription_id: line.subscription_id.clone(),
+        period: line.period,
+        kind: difference.kind,
+        detail: difference.detail.clone(),
+        repair: difference.remedy.clone(),
+        found_at: now,
+    }
+}

@@ -1,0 +1,315 @@
+//! Whether the four places of a period's usage agree, and what puts right where they do not. Pure.
+//!
+//! | differs | period | repair |
+//! |---|---|---|
+//! | APIM has more than our days | running, or its draft is open | read the days again |
+//! | the same | its invoice is final | a person: these calls are on no invoice |
+//! | our days have more than APIM | any | none: calls that happened stay, the larger reading counts |
+//! | Stripe's meter is not what was reported | running, or its draft is open | report once more |
+//! | the same | its invoice is final | a person: no report reaches it any more |
+//! | the invoice is not what is due | final | a person charges or credits the difference |
+//!
+//! Only days count that had settled and of which the daily job had a whole day to read them again;
+//! of the meter only what was reported more than an hour ago, because Stripe counts with a delay.
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use rust_decimal::Decimal;
+
+use crate::store::disagreements::Kind;
+use crate::store::invoices::Figures;
+
+/// How long Stripe's meter is given to show what was reported.
+const METER_PATIENCE: TimeDelta = TimeDelta::hours(1);
+
+/// How far a period has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Running,
+    /// Over, and its invoice is a draft.
+    Closing,
+    /// Its invoice is final.
+    Final,
+}
+
+impl Stage {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Closing => "closing",
+            Self::Final => "final",
+        }
+    }
+}
+
+/// A day of which APIM says something else than we keep, in billable calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DayDifference {
+    pub day: NaiveDate,
+    pub source: u64,
+    pub ours: u64,
+}
+
+/// A total that Stripe was told last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reported {
+    pub calls: u64,
+    pub at: DateTime<Utc>,
+}
+
+/// What the places have of one period.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    pub stage: Stage,
+    pub days: Vec<DayDifference>,
+    /// Calls of the period by our days, and what they come to; of a final invoice, those that it
+    /// was closed with.
+    pub ours: Figures,
+    pub reported: Option<Reported>,
+    pub metered: Decimal,
+    /// What the final invoice bills; absent for one that was voided.
+    pub billed: Option<Figures>,
+}
+
+/// What a repair does by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    ReadAgain,
+    ReportAgain,
+    /// Nothing: a person has to decide.
+    ByHand,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    pub kind: Kind,
+    pub detail: String,
+    pub repair: Repair,
+    /// What puts it right, in a sentence.
+    pub remedy: String,
+}
+
+/// All differences of a period at `now`; none where everything agrees.
+pub(super) fn differences(facts: &Facts, now: DateTime<Utc>) -> Vec<Difference> {
+    let all = [usage(facts), meter(facts, now), invoice(facts)];
+    all.into_iter().flatten().collect()
+}
+
+fn usage(facts: &Facts) -> Option<Difference> {
+    if facts.days.is_empty() {
+        return None;
+    }
+    let days: Vec<String> = facts
+        .days
+        .iter()
+        .map(|one| format!("{}: {} in APIM, {} kept", one.day, one.source, one.ours))
+        .collect();
+    let more: u64 = facts
+        .days
+        .iter()
+        .map(|one| one.source.saturating_sub(one.ours))
+        .sum();
+    let (repair, remedy) = match (more, facts.stage) {
+        (0, _) => (
+            Repair::ByHand,
+            "Nothing to do: calls that happened stay, so the larger reading counts.".to_owned(),
+        ),
+        (_, Stage::Running | Stage::Closing) => {
+            (Repair::ReadAgain, "Read these days again.".to_owned())
+        }
+        (more, Stage::Final) => (
+            Repair::ByHand,
+            format!(
+                "{more} calls were known too late and are on no invoice; charge them by hand, or \
+                 leave it."
+            ),
+        ),
+    };
+    Some(Difference {
+        kind: Kind::Usage,
+        detail: format!("Billable calls by day: {}.", days.join("; ")),
+        repair,
+        remedy,
+    })
+}
+
+fn meter(facts: &Facts, now: DateTime<Utc>) -> Option<Difference> {
+    let is_fresh = |reported: Reported| now < reported.at + METER_PATIENCE;
+    let expected = match facts.stage {
+        Stage::Running | Stage::Closing if facts.reported.is_some_and(is_fresh) => return None,
+        Stage::Running | Stage::Closing => facts.reported.map_or(0, |reported| reported.calls),
+        Stage::Final => facts.ours.calls,
+    };
+    if facts.metered == Decimal::from(expected) {
+        return None;
+    }
+    let (repair, remedy) = match facts.stage {
+        Stage::Running | Stage::Closing => (
+            Repair::ReportAgain,
+            "Report the total once more, with a later time.",
+        ),
+        Stage::Final => (
+            Repair::ByHand,
+            "Look at the invoice: no report reaches it any more.",
+        ),
+    };
+    Some(Difference {
+        kind: Kind::Meter,
+        detail: format!(
+            "Stripe’s meter shows {} calls where {expected} were reported.",
+            facts.metered
+        ),
+        repair,
+        remedy: remedy.to_owned(),
+    })
+}
+
+fn invoice(facts: &Facts) -> Option<Difference> {
+    let billed = facts.billed.filter(|billed| *billed != facts.ours)?;
+    let ours = facts.ours;
+    let remedy = match ours.amount - billed.amount {
+        0 => "Nothing is owed: only the number of calls differs.".to_owned(),
+        owed if owed > 0 => format!("Charge {owed} minor units at Stripe, or leave it."),
+        owed => format!("Give {} minor units back at Stripe.", -owed),
+    };
+    Some(Difference {
+        kind: Kind::Invoice,
+        detail: format!(
+            "The invoice bills {} minor units for {} calls where {} for {} are due.",
+            billed.amount, billed.calls, ours.amount, ours.calls
+        ),
+        repair: Repair::ByHand,
+        remedy,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+    use rust_decimal::Decimal;
+
+    use super::{DayDifference, Facts, Repair, Reported, Stage, differences};
+    use crate::store::disagreements::Kind;
+    use crate::store::invoices::Figures;
+
+    fn now() -> DateTime<Utc> {
+        "2026-04-03T12:00:00Z".parse().unwrap()
+    }
+
+    /// Ten calls for thirty minor units, everywhere.
+    fn agreed(stage: Stage) -> Facts {
+        let ours = Figures {
+            calls: 10,
+            amount: 30,
+        };
+        Facts {
+            stage,
+            days: Vec::new(),
+            ours,
+            reported: Some(Reported {
+                calls: 10,
+                at: now() - TimeDelta::hours(2),
+            }),
+            metered: Decimal::TEN,
+            billed: (stage == Stage::Final).then_some(ours),
+        }
+    }
+
+    fn day(source: u64, ours: u64) -> DayDifference {
+        DayDifference {
+            day: NaiveDate::from_ymd_opt(2026, 3, 2).unwrap(),
+            source,
+            ours,
+        }
+    }
+
+    /// Kind and repair of the only difference, and its remedy.
+    fn only(facts: &Facts) -> (Kind, Repair, String) {
+        let mut found = differences(facts, now());
+        assert_eq!(found.len(), 1, "{found:?}");
+        let one = found.remove(0);
+        (one.kind, one.repair, one.remedy)
+    }
+
+    #[test]
+    fn what_agrees_is_no_difference() {
+        for stage in [Stage::Running, Stage::Closing, Stage::Final] {
+            assert_eq!(differences(&agreed(stage), now()), []);
+        }
+        let voided = Facts {
+            billed: None,
+            ..agreed(Stage::Final)
+        };
+        assert_eq!(differences(&voided, now()), []);
+    }
+
+    #[test]
+    fn calls_that_apim_has_more_are_read_again_until_the_invoice_is_final() {
+        for (stage, repair) in [
+            (Stage::Running, Repair::ReadAgain),
+            (Stage::Closing, Repair::ReadAgain),
+            (Stage::Final, Repair::ByHand),
+        ] {
+            let facts = Facts {
+                days: vec![day(7, 5)],
+                ..agreed(stage)
+            };
+            let (kind, found, remedy) = only(&facts);
+            assert_eq!((kind, found), (Kind::Usage, repair), "{stage:?}");
+            assert_eq!(remedy.contains("2 calls"), stage == Stage::Final);
+        }
+    }
+
+    #[test]
+    fn calls_that_apim_has_less_stay() {
+        let facts = Facts {
+            days: vec![day(5, 7)],
+            ..agreed(Stage::Running)
+        };
+        assert_eq!(only(&facts).1, Repair::ByHand);
+    }
+
+    #[test]
+    fn a_meter_that_shows_something_else_is_told_again_once_it_had_its_time() {
+        let lost = |stage, age| Facts {
+            metered: Decimal::ONE,
+            reported: Some(Reported {
+                calls: 10,
+                at: now() - age,
+            }),
+            ..agreed(stage)
+        };
+        let hour = TimeDelta::hours(1);
+        let fresh = hour - TimeDelta::seconds(1);
+        assert_eq!(differences(&lost(Stage::Running, fresh), now()), []);
+        for (stage, repair) in [
+            (Stage::Running, Repair::ReportAgain),
+            (Stage::Closing, Repair::ReportAgain),
+            (Stage::Final, Repair::ByHand),
+        ] {
+            let (kind, found, _) = only(&lost(stage, hour));
+            assert_eq!((kind, found), (Kind::Meter, repair), "{stage:?}");
+        }
+        let never = Facts {
+            reported: None,
+            ..agreed(Stage::Running)
+        };
+        assert_eq!(only(&never).0, Kind::Meter, "somebody else reported");
+    }
+
+    #[test]
+    fn an_invoice_that_bills_something_else_says_what_is_owed_to_whom() {
+        for (amount, calls, expected) in [
+            (27, 9, "Charge 3 minor units"),
+            (33, 11, "Give 3 minor units back"),
+            (30, 9, "Nothing is owed"),
+        ] {
+            let facts = Facts {
+                billed: Some(Figures { calls, amount }),
+                ..agreed(Stage::Final)
+            };
+            let (kind, repair, remedy) = only(&facts);
+            assert_eq!((kind, repair), (Kind::Invoice, Repair::ByHand));
+            assert!(remedy.starts_with(expected), "{remedy}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Where APIM, the store, Stripe's meter and the invoice of a billing period did not agree when they
+//! were last compared.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, Row, named_params};
+
+use super::subscriptions::Period;
+use super::{StoreError, seconds, time};
+
+/// Between which places of a period's usage the difference lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// APIM and the days that we keep.
+    Usage,
+    /// What we reported and what Stripe's meter shows.
+    Meter,
+    /// What is due and what the invoice bills.
+    Invoice,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Usage, Self::Meter, Self::Invoice];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Meter => "meter",
+            Self::Invoice => "invoice",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disagreement {
+    pub subscription_id: String,
+    pub period: Period,
+    pub kind: Kind,
+    /// In a sentence.
+    pub detail: String,
+    /// What puts it right, in a sentence.
+    pub repair: String,
+    pub found_at: DateTime<Utc>,
+}
+
+/// Keeps what the comparison of the `compared` periods found, in place of what an earlier one did.
+pub fn replace(
+    db: &Connection,
+    compared: &[(String, Period)],
+    found: &[Disagreement],
+) -> Result<(), StoreError> {
+    let mut forget = db.prepare_cached(
+        "DELETE FROM disagreements WHERE subscription_id = ?1 AND period_start = ?2",
+    )?;
+    for (subscription_id, period) in compared {
+        forget.execute((subscription_id, seconds(period.start)))?;
+    }
+    let mut insert = db.prepare_cached(
+        "INSERT OR REPLACE INTO disagreements
+             (subscription_id, period_start, period_end, kind, detail, repair, found_at)
+         VALUES (:subscription, :start, :end, :kind, :detail, :repair, :found)",
+    )?;
+    for one in found {
+        insert.execute(named_params! {
+            ":subscription": one.subscription_id,
+            ":start": seconds(one.period.start),
+            ":end": seconds(one.period.end),
+            ":kind": one.kind.word(),
+            ":detail": one.detail,
+            ":repair": one.repair,
+            ":found": seconds(one.found_at),
+        })?;
+    }
+    Ok(())
+}
+
+pub fn count(db: &Connection) -> Result<u64, StoreError> {
+    let mut statement = db.prepare_cached("SELECT count(*) FROM disagreements")?;
+    Ok(statement.query_row([], |row| row.get(0))?)
+}
+
+/// The newest periods first, at most `limit`.
+pub fn newest(db: &Connection, limit: u32) -> Result<Vec<Disagreement>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT subscription_id, period_start, period_end, kind, detail, repair, found_at
+         FROM disagreements ORDER BY period_start DESC, subscription_id, kind LIMIT ?1",
+    )?;
+    let mut rows = statement.query([limit])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(disagreement(row)?);
+    }
+    Ok(found)
+}
+
+fn disagreement(row: &Row<'_>) -> Result<Disagreement, StoreError> {
+    let word: String = row.get("kind")?;
+    let kind = Kind::ALL.into_iter().find(|kind| kind.word() == word);
+    Ok(Disagreement {
+        subscription_id: row.get("subscription_id")?,
+        period: Period {
+            start: time(row.get("period_start")?)?,
+            end: time(row.get("period_end")?)?,
+        },
+        kind: kind.ok_or_else(|| StoreError::Nonsense(format!("the disagreement {word}")))?,
+        detail: row.get("detail")?,
+        repair: row.get("repair")?,
+        found_at: time(row.get("found_at")?)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Disagreement, Kind, count, newest, replace};
+    use crate::store::accounts::testing::noon;
+    use crate::store::subscriptions::testing::subscription;
+    use crate::store::testing::scratch;
+
+    #[test]
+    fn a_new_comparison_of_a_period_takes_the_place_of_the_one_before() {
+        let scratch = scratch();
+        let change = scratch.store.write(|db| {
+            let period = subscription("sub_1").period.unwrap();
+            let found = ["sub_1", "sub_2"].map(|id| Disagreement {
+                subscription_id: id.to_owned(),
+                period,
+                kind: Kind::Meter,
+                detail: "It shows less.".to_owned(),
+                repair: "Report it again.".to_owned(),
+                found_at: noon(),
+            });
+            replace(db, &[], &found)?;
+            assert_eq!(count(db)?, 2);
+            replace(db, &[("sub_1".to_owned(), period)], &[])?;
+            newest(db, 10)
+        });
+        let left = change.wait().unwrap();
+        assert_eq!((left.len(), left[0].subscription_id.as_str()), (1, "sub_2"));
+    }
+}
