@@ -50,11 +50,32 @@ pub struct Portal {
     pub public_url: String,
     /// APIM's developer portal: an origin without a trailing slash.
     pub developer_portal_url: String,
+    pub sign_in: SignIn,
     /// APIM's validation keys in base64, the current one and those still accepted. At least one.
     pub delegation_keys: Vec<Secret>,
     pub session_hours: u32,
     /// A page with the operator's legal notice, linked at the foot of each page.
     pub legal_url: Option<String>,
+}
+
+/// Where consumers sign in, and so who keeps their names, addresses and passwords.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignIn {
+    /// In this portal. The developer portal sends them here.
+    Here,
+    /// In the developer portal, which keeps them itself, in Entra or B2C or by a password of its own.
+    /// It sends them here for subscriptions only.
+    DeveloperPortal,
+}
+
+impl SignIn {
+    /// As the settings name it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Here => "here",
+            Self::DeveloperPortal => "developer-portal",
+        }
+    }
 }
 
 /// The operators' status page.
@@ -272,6 +293,7 @@ fn read_portal(values: &mut Values) -> Option<Portal> {
     let listen = values.one("portal.listen", values::address);
     let public_url = values.one("portal.public_url", values::origin);
     let developer_portal_url = values.one("portal.developer_portal_url", values::origin);
+    let sign_in = values.one("portal.sign_in", values::sign_in);
     let delegation_keys = values.secrets("portal.delegation_keys", values::delegation_key);
     let session_hours = values.one("portal.session_hours", values::number(1..=720));
     let legal_url = values.one("portal.legal_url", values::page_url);
@@ -279,6 +301,7 @@ fn read_portal(values: &mut Values) -> Option<Portal> {
         listen: listen?,
         public_url: public_url?,
         developer_portal_url: developer_portal_url?,
+        sign_in: sign_in?,
         delegation_keys,
         session_hours: session_hours?,
         legal_url,

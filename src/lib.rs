@@ -26,7 +26,8 @@
 //! 1. APIM's developer portal sends the browser to `/delegation`. [`portal::delegation::verify`]
 //!    checks the signature; the salt is used up ([`store::delegations`]) and the browser goes on to
 //!    a clean address.
-//! 2. The consumer signs up: [`store::accounts`] first, then the APIM user ([`apim::Apim::put_user`]),
+//! 2. The consumer signs up (unless the developer portal keeps its own sign-in: then the user is looked
+//!    up, `portal::directory`): [`store::accounts`] first, then the APIM user ([`apim::Apim::put_user`]),
 //!    then back to the developer portal with a token ([`apim::Apim::mint_token`]).
 //! 3. On `/subscribe/{product}` the order is written down ([`store::checkouts`]), with a Stripe
 //!    customer that carries nothing on the same meter; then the Checkout session is made
@@ -118,6 +119,9 @@
 //! - **A signed delegation request says where a browser comes from, not who it is.**
 //!   [`portal::delegation`] checks ids after the signature, salts work once, and changes need our own
 //!   session and form token.
+//! - **Without a link to the address that APIM has for them, nothing of a user is shown or changed**
+//!   where the developer portal keeps the sign-in: `portal::directory` says what a signature alone opens.
+//!   Its users are only read; pages that would change one ask `kept_here` first.
 //! - **A message is queued with what causes it, once,** and leaves later: [`store::mails`], [`mail`].
 //!   Its link's token is made when it leaves, and kept only as a hash: [`store::links`].
 //! - **Secrets are not printed.** [`secret::Secret`] has no `Display`, and its `Debug` shows nothing.
@@ -131,7 +135,8 @@
 //!
 //! - **D1: APIM only through Azure Resource Manager.** Microsoft has retired the direct management
 //!   API, and with it the check of a portal user's password: so accounts are ours, with argon2, and
-//!   APIM gets a user with an id that we choose. A delegation signature proves little (see above).
+//!   APIM gets a user with an id that we choose; or the developer portal keeps its own sign-in, and we
+//!   keep no password ([`config::SignIn`]). A delegation signature proves little (see above).
 //! - **D2: one HTTP stack** for Stripe and Azure, [`outbound`]. async-stripe gives typed requests;
 //!   connections, idempotency keys, retries and limits are ours, because its own client hides them.
 //!   Base URLs are settings, so there is no trait, no mock and no branch for tests.

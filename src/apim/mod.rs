@@ -24,7 +24,7 @@ pub use reports::UsageRow;
 pub use settings::{Delegation, ServiceInfo};
 pub use source::UsageSource;
 pub use subscriptions::{KeyKind, Keys, NewSubscription, Subscription, SubscriptionState};
-pub use users::{Deletion, NewUser, OUR_NOTE, User};
+pub use users::{Deletion, NewUser, OUR_NOTE, User, UserState};
 
 use crate::config;
 use arm::Arm;

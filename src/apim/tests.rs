@@ -6,7 +6,9 @@ use chrono::{DateTime, NaiveDate, TimeZone, Utc};
 use serde_json::{Value, json};
 
 use super::arm::Arm;
-use super::{Apim, Delegation, NewProduct, NewSubscription, NewUser, SubscriptionState, UsageRow};
+use super::{
+    Apim, Delegation, NewProduct, NewSubscription, NewUser, SubscriptionState, UsageRow, UserState,
+};
 use crate::config;
 use crate::ids::{ProductId, SubscriptionName, UserId};
 use crate::outbound::CallError;
@@ -336,7 +338,8 @@ fn a_user_is_created_with_a_password_that_nobody_knows() {
         last_name: "B".to_owned(),
         note: "tollhouse".to_owned(),
     };
-    assert!(apim(&server).put_user(&new).unwrap().active);
+    let made = apim(&server).put_user(&new).unwrap();
+    assert_eq!(made.state, UserState::Active);
     let password = sent(&server)["properties"]["password"].clone();
     assert_eq!(password.as_str().map(str::len), Some(43));
 }

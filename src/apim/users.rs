@@ -52,8 +52,31 @@ pub struct User {
     pub email: String,
     pub first_name: String,
     pub last_name: String,
-    pub active: bool,
+    pub state: UserState,
     pub note: Option<String>,
+}
+
+/// Whether a user may use the developer portal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserState {
+    Active,
+    /// By an administrator.
+    Blocked,
+    /// Has not confirmed the e-mail address to the developer portal yet.
+    Pending,
+    /// Deleted, or in a state that this program does not know.
+    Other,
+}
+
+impl UserState {
+    fn parse(word: Option<&str>) -> Self {
+        match word {
+            Some("active") => Self::Active,
+            Some("blocked") => Self::Blocked,
+            Some("pending") => Self::Pending,
+            Some(_) | None => Self::Other,
+        }
+    }
 }
 
 impl Keyed for User {
@@ -214,7 +237,7 @@ impl From<WireUser> for User {
             email: wire.properties.email.unwrap_or_default(),
             first_name: wire.properties.first_name.unwrap_or_default(),
             last_name: wire.properties.last_name.unwrap_or_default(),
-            active: wire.properties.state.as_deref() == Some("active"),
+            state: UserState::parse(wire.properties.state.as_deref()),
             note: wire.properties.note,
         }
     }

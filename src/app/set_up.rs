@@ -41,6 +41,7 @@ impl SetUp {
                 apim: Apim::new(&config.apim),
                 catalogue: Arc::new(catalogue),
                 public_url: config.portal.public_url.clone(),
+                sign_in: config.portal.sign_in,
                 delegation_keys: config.portal.delegation_keys.clone(),
                 webhook_secret_known: false,
             },

@@ -43,6 +43,9 @@ pub(crate) struct Options {
     /// are free, or any.
     #[arg(long, value_name = "PORT", default_value_t = 8700)]
     port: u16,
+    /// Let the developer portal keep its own sign-in, and send people for subscriptions only.
+    #[arg(long)]
+    portal_signs_in: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Outcome {
@@ -55,10 +58,11 @@ pub(crate) fn run(options: &Options) -> Outcome {
             .tempdir()?;
         temporary.path()
     };
-    run_to_end(demo(folder, options.port))
+    run_to_end(demo(folder, options))
 }
 
-async fn demo(folder: &Path, first_port: u16) -> Outcome {
+async fn demo(folder: &Path, options: &Options) -> Outcome {
+    let first_port = options.port;
     std::fs::create_dir_all(folder)?;
     let snapshot = last_state(folder)?;
     let _lock = lock(folder)?;
@@ -77,7 +81,7 @@ async fn demo(folder: &Path, first_port: u16) -> Outcome {
     let keeper = Arc::new(Keeper::new(sandbox.clone(), folder.join(SANDBOX)));
     keeper.save()?;
     let keeping = tokio::spawn(Arc::clone(&keeper).run());
-    let config = write_configuration(folder, &sandbox, &listeners)?;
+    let config = write_configuration(folder, &sandbox, &listeners, options.portal_signs_in)?;
     let app = start_product(&config, &sandbox)?;
     set_up(&config, &sandbox).await?;
     introduce(&sandbox, &config, folder);
@@ -202,6 +206,7 @@ fn write_configuration(
     folder: &Path,
     sandbox: &Sandbox,
     listeners: &Listeners,
+    portal_signs_in: bool,
 ) -> Result<Config, Box<dyn std::error::Error>> {
     let catalogue = folder.join("monetizationModels.json");
     if !catalogue.exists() {
@@ -211,6 +216,7 @@ fn write_configuration(
         portal_listen: listeners.public.local_addr()?,
         status_listen: listeners.status.local_addr()?,
         status_password: STATUS_PASSWORD.to_owned(),
+        portal_signs_in,
         store: folder.join(STORE),
         catalogue,
     };

@@ -1,13 +1,14 @@
 //! Settings that are each fine and do not go together.
 
-use super::Config;
 use super::values::Values;
+use super::{Config, SignIn};
 
 pub(super) fn check(config: &Config, values: &mut Values) {
     live_keys_need_tls(config, values);
     listeners_differ(config, values);
     settling_ends_before_the_backstop(config, values);
     portals_differ(config, values);
+    without_passwords_there_is_mail(config, values);
     sources_differ(config, values);
 }
 
@@ -57,5 +58,16 @@ fn portals_differ(config: &Config, values: &mut Values) {
         let what = "is the same as portal.developer_portal_url";
         let fix = "write this portal's own address: the developer portal sends browsers to it";
         values.refuse("portal.public_url", what, fix);
+    }
+}
+
+/// Where the developer portal keeps the users, a link in a message is the only way to show that an
+/// account is one's own.
+fn without_passwords_there_is_mail(config: &Config, values: &mut Values) {
+    if config.portal.sign_in == SignIn::DeveloperPortal && config.mail.is_none() {
+        let what = "is \"developer-portal\" and no mail server is known";
+        let fix = "write host in [mail]: people see and change what they have only by a link that \
+                   is sent to them; or write \"here\"";
+        values.refuse("portal.sign_in", what, fix);
     }
 }

@@ -39,6 +39,11 @@ pub(super) const KEYS: &[Key] = &[
         Required,
         "the address of APIM's developer portal, https://…",
     ),
+    plain(
+        "portal.sign_in",
+        Default("here"),
+        "where consumers sign in, \"here\" or \"developer-portal\"",
+    ),
     secret(
         "portal.delegation_keys",
         Required,

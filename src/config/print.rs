@@ -25,6 +25,7 @@ impl Config {
         page.text("listen", &portal.listen.to_string());
         page.text("public_url", &portal.public_url);
         page.text("developer_portal_url", &portal.developer_portal_url);
+        page.text("sign_in", portal.sign_in.word());
         page.secrets("delegation_keys", &portal.delegation_keys);
         page.plain("session_hours", portal.session_hours);
         page.optional("legal_url", portal.legal_url.as_deref());

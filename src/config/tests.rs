@@ -464,6 +464,20 @@ fn settings_that_do_not_go_together_are_refused() {
          give the two listeners different ports: they have different readers",
     );
     check(
+        "#sign_in = \"here\"",
+        "sign_in = \"developer-portal\"",
+        "portal.sign_in: is \"developer-portal\" and no mail server is known; write host in [mail]: \
+         people see and change what they have only by a link that is sent to them; or write \"here\"",
+    );
+    check(
+        "#sign_in = \"here\"",
+        "sign_in = \"there\"",
+        "portal.sign_in: is \"there\"; write \"here\" or \"developer-portal\"",
+    );
+    let with_mail =
+        complete_with_mail().replace("#sign_in = \"here\"", "sign_in = \"developer-portal\"");
+    assert!(load_text(&with_mail, &[]).is_ok());
+    check(
         "#settle_hours = 12",
         "settle_hours = 48",
         "metering.settle_hours: 48 hours are not before metering.backstop_hours, 48; \

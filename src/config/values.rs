@@ -18,7 +18,7 @@ use super::keys::{Key, Need};
 use super::mail::{self, RootCertificates, Security};
 use super::problem::{Problem, Source};
 use super::sources::{Given, Settings, Value};
-use super::{LogFormat, Mode};
+use super::{LogFormat, Mode, SignIn};
 use crate::secret::Secret;
 
 /// Why a value is not accepted, and what would be.
@@ -217,6 +217,17 @@ pub(super) fn source(text: &str) -> Result<SourceName, Wrong> {
             "write \"reports\" or \"log-analytics\"",
         )),
     }
+}
+
+pub(super) fn sign_in(text: &str) -> Result<SignIn, Wrong> {
+    let known = [SignIn::Here, SignIn::DeveloperPortal];
+    let found = known.into_iter().find(|known| known.word() == text);
+    found.ok_or_else(|| {
+        wrong(
+            format!("is {text:?}"),
+            "write \"here\" or \"developer-portal\"",
+        )
+    })
 }
 
 pub(super) fn mode(text: &str) -> Result<Mode, Wrong> {

@@ -14,7 +14,7 @@ use super::developer_portal::ReturnPath;
 use super::next::Next;
 use super::session::{self, Arrived, FormGuard, SignedIn, Visitor};
 use super::views::account::{Purpose, SignInPage};
-use super::{Portal, register};
+use super::{Portal, proof, recovery, register};
 use crate::secret::Secret;
 use crate::store::accounts::{self, Account};
 use crate::store::closings;
@@ -52,7 +52,7 @@ pub(super) fn purpose(portal: &Portal, next: Option<&Next>, arrived: &Arrived) -
     match (next, &arrived.delegation) {
         (Some(Next::Subscribe(product)), _)
         | (None, Some(Delegation::Subscribe { product, .. })) => plan(product),
-        (Some(_), _) => Purpose::Personal,
+        (Some(_), _) | (None, Some(Delegation::Manage { .. })) => Purpose::Personal,
         (None, Some(Delegation::SignIn { .. })) => Purpose::Portal(portal.home.host().to_owned()),
         (None, None) => Purpose::Visit,
     }
@@ -67,6 +67,7 @@ pub(super) fn onward(next: Option<&Next>, arrived: &Arrived) -> String {
         (None, Some(Delegation::Subscribe { product, .. })) => {
             Next::Subscribe(product.clone()).path()
         }
+        (None, Some(Delegation::Manage { .. })) => Next::Account.path(),
         (None, None) => "/plans".to_owned(),
     }
 }
@@ -78,13 +79,20 @@ pub(super) async fn show_sign_in(
     guard: FormGuard,
     arrived: Arrived,
     RawQuery(query): RawQuery,
-) -> Response {
+) -> Result<Response, Failure> {
     let next = next_in(query.as_deref());
     if signed_in.is_some() {
-        return Redirect::to(&onward(next.as_ref(), &arrived)).into_response();
+        return Ok(Redirect::to(&onward(next.as_ref(), &arrived)).into_response());
+    }
+    if portal.signs_in_elsewhere() {
+        return match arrived.user() {
+            Some(_) => Ok(proof::show(&portal, &guard, next.as_ref())),
+            None => recovery::by_mail_page(&portal, &guard, next.as_ref()),
+        };
     }
     let form = SignInForm::default();
-    sign_in_page(&portal, &guard, &arrived, next.as_ref(), &form, None)
+    let page = sign_in_page(&portal, &guard, &arrived, next.as_ref(), &form, None);
+    Ok(page)
 }
 
 /// The form to sign in.
@@ -139,6 +147,9 @@ pub(super) async fn sign_in(
     Form(form): Form<SignInForm>,
 ) -> Result<Response, Failure> {
     guard.check(&form.csrf)?;
+    if portal.signs_in_elsewhere() {
+        return Err(portal.kept_elsewhere());
+    }
     let next = Next::parse(&form.next);
     let email = Email::parse(&form.email).ok();
     portal.count_sign_in(Source::address(address), email.as_ref(), now)?;
@@ -235,7 +246,7 @@ impl Portal {
         account: &Account,
         now: DateTime<Utc>,
     ) -> Result<Ensured, Failure> {
-        if account.apim_created_at.is_some() {
+        if account.apim_created_at.is_some() || self.signs_in_elsewhere() {
             return Ok(Ensured::Ready);
         }
         let (portal, account) = (Arc::clone(self), account.clone());
@@ -275,11 +286,9 @@ pub(super) async fn sign_out(
         signed_in.check(&form.csrf)?;
         signed_in.end(&portal).await?;
     }
+    // A page that needs an account asks for it by itself.
     let next = Next::parse(&form.next);
-    let target = next.map_or_else(
-        || portal.home.address(),
-        |next| Next::after("/sign-in", Some(&next)),
-    );
+    let target = next.map_or_else(|| portal.home.address(), |next| next.path());
     let mut response = Redirect::to(&target).into_response();
     let cookie = portal.cookies.clear(Cookie::Session);
     response.headers_mut().append(header::SET_COOKIE, cookie);
@@ -287,7 +296,8 @@ pub(super) async fn sign_out(
 }
 
 /// `GET /to-portal[?page=…]`: signs the browser in to the developer portal, on the page that it
-/// came from or that is named, else on the profile, where the keys are.
+/// came from or that is named, else on the profile, where the keys are. A developer portal that
+/// keeps its own sign-in does that itself.
 pub(super) async fn to_portal(
     State(portal): State<Arc<Portal>>,
     Now(now): Now,
@@ -298,10 +308,13 @@ pub(super) async fn to_portal(
     let named = query_value(query.as_deref(), "page");
     let wanted = match &arrived.delegation {
         Some(Delegation::SignIn { return_path }) => Some(return_path.clone()),
-        Some(Delegation::Subscribe { .. }) | None => named,
+        Some(Delegation::Subscribe { .. } | Delegation::Manage { .. }) | None => named,
     };
     let path = wanted.and_then(|page| portal.home.return_path(&page).ok());
     let path = path.unwrap_or_else(ReturnPath::profile);
+    if portal.signs_in_elsewhere() {
+        return Ok(Redirect::to(&portal.home.page(&path)).into_response());
+    }
     let minter = Arc::clone(&portal);
     let mint = move || minter.portal_token(&account, now);
     let token = portal.blocking.run(mint).await??;

@@ -8,7 +8,7 @@ use super::trouble::apim_failed;
 use crate::apim::{self, NewUser};
 use crate::outbound::CallError;
 use crate::secret::Secret;
-use crate::store::accounts::{self, Account};
+use crate::store::accounts::{self, Account, Keeper};
 use crate::store::mails::Message;
 use crate::web::Failure;
 
@@ -71,7 +71,7 @@ impl Portal {
         Ok(holder.is_some_and(|user| user.id != account.user_id.as_str()))
     }
 
-    /// A token that signs the account in to the developer portal. A user that was deleted in
+    /// A token that signs the account in to the developer portal. A user of ours that was deleted in
     /// Azure is made again. Blocks.
     pub(super) fn portal_token(
         &self,
@@ -81,7 +81,7 @@ impl Portal {
         let expiry = now + TOKEN_LENGTH;
         let mint = || self.apim.mint_token(&account.user_id, expiry);
         let minted = match mint() {
-            Err(error) if error.is_not_found() => {
+            Err(error) if error.is_not_found() && account.kept_by == Keeper::Us => {
                 self.apim.put_user(&new_user(account)).and_then(|_| mint())
             }
             minted => minted,

@@ -34,6 +34,9 @@ pub(super) async fn arrive(
 ) -> Result<Response, Failure> {
     let query = query.unwrap_or_default();
     let verified = delegation::verify(&query, &portal.keys, &portal.home).map_err(refused)?;
+    if portal.signs_in_elsewhere() && is_about_accounts(&verified.delegation) {
+        return Err(portal.kept_elsewhere());
+    }
     if let Delegation::Subscribe { product, .. } = &verified.delegation {
         portal.offered(product)?;
     }
@@ -44,6 +47,15 @@ pub(super) async fn arrive(
         return Err(other_account(&signed_in.account.email));
     }
     let (address, record) = way_on(&verified.delegation, &portal, signed_in.is_some());
+    let record = match record {
+        None if portal.signs_in_elsewhere() => holder_of(&verified.delegation, &portal)?,
+        record => record,
+    };
+    if let (Delegation::Subscribe { user, .. }, true) =
+        (&verified.delegation, portal.signs_in_elsewhere())
+    {
+        portal.buyer(user, now).await?;
+    }
     let response = exchange(&portal, &verified.salt, record, &address, now).await?;
     if let Delegation::Unsubscribe { subscription } = &verified.delegation {
         look_again(&portal, subscription, now).await?;
@@ -118,6 +130,36 @@ fn way_on(
         }
         Delegation::Renew { subscription } => (Next::Renew(subscription.clone()).path(), None),
     }
+}
+
+/// Whether a request is about what a developer portal that keeps its own sign-in does itself. It
+/// signs nobody out here either, but that does no harm.
+fn is_about_accounts(delegation: &Delegation) -> bool {
+    match delegation {
+        Delegation::SignIn { .. }
+        | Delegation::SignUp { .. }
+        | Delegation::ChangePassword { .. }
+        | Delegation::ChangeProfile { .. }
+        | Delegation::CloseAccount { .. } => true,
+        Delegation::SignOut { .. }
+        | Delegation::Subscribe { .. }
+        | Delegation::Unsubscribe { .. }
+        | Delegation::Renew { .. } => false,
+    }
+}
+
+/// Whom a request about a subscription concerns, who may have no password to sign in with.
+fn holder_of(
+    delegation: &Delegation,
+    portal: &Portal,
+) -> Result<Option<delegations::Delegation>, Failure> {
+    let (Delegation::Unsubscribe { subscription } | Delegation::Renew { subscription }) =
+        delegation
+    else {
+        return Ok(None);
+    };
+    let user = portal.holder(subscription)?;
+    Ok(Some(delegations::Delegation::Manage { user }))
 }
 
 /// Has the worker look at a subscription shortly: the portal's older widgets cancel it in APIM by

@@ -10,48 +10,142 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Portal;
+use super::developer_portal::ReturnPath;
 use super::next::Next;
 use super::offer::Offer;
-use super::purchase::{Order, Placed};
-use super::session::{Arrived, SignedIn, Visitor, foreign_form, session_over};
+use super::purchase::{Order, OrderedBy, Placed};
+use super::session::{Arrived, FormGuard, SignedIn, Visitor, foreign_form, session_over};
+use super::views::portal_user::DetourPage;
 use super::views::purchase::{MismatchPage, SubscribePage};
 use crate::catalogue::{Charge, Model};
 use crate::ids::{CheckoutId, ProductId, SubscriptionName, UserId};
+use crate::store::accounts::{self, Account};
 use crate::store::delegations::Delegation;
 use crate::web::extract::{Form, Json as Body, Named};
 use crate::web::token::random_uuid;
-use crate::web::{ApiFailure, Failure, Now, page};
+use crate::web::{ApiFailure, Failure, Now, Viewer, page};
+
+/// Who orders.
+enum Buyer {
+    Holder(SignedIn),
+    /// Whoever the developer portal has sent for this user.
+    Sent(UserId, FormGuard),
+}
+
+impl Buyer {
+    /// Somebody with a session, or a browser that was sent for this product to a portal that signs
+    /// nobody in itself.
+    fn of(
+        portal: &Portal,
+        visitor: Visitor,
+        (arrived, guard): (&Arrived, FormGuard),
+        product: &ProductId,
+    ) -> Option<Self> {
+        match (visitor.0, &arrived.delegation) {
+            (Some(signed_in), _) => Some(Self::Holder(signed_in)),
+            (
+                None,
+                Some(Delegation::Subscribe {
+                    user,
+                    product: wanted,
+                }),
+            ) if wanted == product && portal.signs_in_elsewhere() => {
+                Some(Self::Sent(user.clone(), guard))
+            }
+            (None, _) => None,
+        }
+    }
+
+    fn csrf(&self) -> String {
+        match self {
+            Self::Holder(signed_in) => signed_in.csrf(),
+            Self::Sent(_, guard) => guard.csrf(),
+        }
+    }
+
+    fn check(&self, csrf: &str) -> Result<(), Failure> {
+        match self {
+            Self::Holder(signed_in) => signed_in.check(csrf),
+            Self::Sent(_, guard) => guard.check(csrf),
+        }
+    }
+
+    fn viewer(&self) -> Viewer {
+        match self {
+            Self::Holder(signed_in) => signed_in.viewer(),
+            Self::Sent(..) => Viewer::SignedOut,
+        }
+    }
+
+    fn by(&self) -> OrderedBy {
+        match self {
+            Self::Holder(_) => OrderedBy::Holder,
+            Self::Sent(..) => OrderedBy::Sent,
+        }
+    }
+
+    fn attach(&self, portal: &Portal, response: Response) -> Response {
+        match self {
+            Self::Holder(_) => response,
+            Self::Sent(_, guard) => guard.attach(portal, response),
+        }
+    }
+}
 
 /// `GET /subscribe/{product}`
 pub(super) async fn show(
     State(portal): State<Arc<Portal>>,
     visitor: Visitor,
     arrived: Arrived,
+    guard: FormGuard,
     Named(product): Named<ProductId>,
 ) -> Result<Response, Failure> {
     let model = portal.offered(&product)?;
-    let Visitor(Some(signed_in)) = visitor else {
-        let next = Next::Subscribe(product);
-        return Ok(Redirect::to(&Next::after("/sign-in", Some(&next))).into_response());
+    let Some(buyer) = Buyer::of(&portal, visitor, (&arrived, guard), &product) else {
+        return Ok(not_signed_in(&portal, model, product));
     };
-    if is_for_somebody_else(&arrived, &product, &signed_in) {
-        return Ok(mismatch(&portal, &signed_in, &product));
+    if let Some(page) = mismatch(&portal, &buyer, &arrived, &product) {
+        return Ok(page);
     }
-    Ok(subscribe_page(&portal, &signed_in, model, "", None))
+    Ok(subscribe_page(&portal, &buyer, model, "", None))
 }
 
-/// Whether the developer portal asked for this on behalf of another account.
-fn is_for_somebody_else(arrived: &Arrived, product: &ProductId, signed_in: &SignedIn) -> bool {
-    match &arrived.delegation {
+/// Where people sign in who want to subscribe.
+fn not_signed_in(portal: &Portal, model: &Model, product: ProductId) -> Response {
+    let next = Next::Subscribe(product);
+    let sign_in_url = Next::after("/sign-in", Some(&next));
+    if !portal.signs_in_elsewhere() {
+        return Redirect::to(&sign_in_url).into_response();
+    }
+    let content = DetourPage {
+        plan: &model.display_name,
+        products_url: &portal.home.page(&ReturnPath::products()),
+        sign_in_url: &sign_in_url,
+    };
+    let frame = portal.page(&format!("Subscribe to {}", model.display_name));
+    page::html(content.render(&frame.narrow()))
+}
+
+/// The answer where the developer portal asked for this on behalf of another account.
+fn mismatch(
+    portal: &Portal,
+    buyer: &Buyer,
+    arrived: &Arrived,
+    product: &ProductId,
+) -> Option<Response> {
+    let (
+        Buyer::Holder(signed_in),
         Some(Delegation::Subscribe {
             user,
             product: wanted,
-        }) => wanted == product && *user != signed_in.account.user_id,
-        Some(Delegation::SignIn { .. }) | None => false,
+        }),
+    ) = (buyer, &arrived.delegation)
+    else {
+        return None;
+    };
+    if wanted != product || *user == signed_in.account.user_id {
+        return None;
     }
-}
-
-fn mismatch(portal: &Portal, signed_in: &SignedIn, product: &ProductId) -> Response {
     let content = MismatchPage {
         email: &signed_in.account.email,
         csrf: &signed_in.csrf(),
@@ -59,12 +153,12 @@ fn mismatch(portal: &Portal, signed_in: &SignedIn, product: &ProductId) -> Respo
     };
     let frame = portal.page("Two accounts").narrow();
     let markup = content.render(&signed_in.viewer(), &frame);
-    (StatusCode::CONFLICT, page::html(markup)).into_response()
+    Some((StatusCode::CONFLICT, page::html(markup)).into_response())
 }
 
 fn subscribe_page(
     portal: &Portal,
-    signed_in: &SignedIn,
+    buyer: &Buyer,
     model: &Model,
     name: &str,
     problem: Option<String>,
@@ -78,12 +172,13 @@ fn subscribe_page(
         offer: Offer::of(model),
         name,
         problem,
-        csrf: &signed_in.csrf(),
+        shows_key: buyer.by() == OrderedBy::Holder,
+        csrf: &buyer.csrf(),
         form_id: &random_uuid(),
     };
     let frame = portal.page(&format!("Subscribe to {}", model.display_name));
-    let markup = content.render(&signed_in.viewer(), &frame);
-    (status, page::html(markup)).into_response()
+    let markup = content.render(&buyer.viewer(), &frame);
+    buyer.attach(portal, (status, page::html(markup)).into_response())
 }
 
 /// The form on the page to subscribe.
@@ -101,40 +196,102 @@ pub(super) struct SubscribeForm {
 pub(super) async fn subscribe(
     State(portal): State<Arc<Portal>>,
     Now(now): Now,
-    signed_in: SignedIn,
+    visitor: Visitor,
     arrived: Arrived,
+    guard: FormGuard,
     Named(product): Named<ProductId>,
     Form(form): Form<SubscribeForm>,
 ) -> Result<Response, Failure> {
-    signed_in.check(&form.csrf)?;
+    let buyer = Buyer::of(&portal, visitor, (&arrived, guard), &product);
+    let buyer = buyer.ok_or_else(|| nobody_orders(&portal))?;
+    buyer.check(&form.csrf)?;
     let model = portal.offered(&product)?;
-    if is_for_somebody_else(&arrived, &product, &signed_in) {
-        return Ok(mismatch(&portal, &signed_in, &product));
+    if let Some(page) = mismatch(&portal, &buyer, &arrived, &product) {
+        return Ok(page);
     }
     let name = match SubscriptionName::parse(&form.name) {
         Ok(name) => name,
         Err(problem) => {
             let problem = Some(format!("Please change the name: {problem}."));
-            return Ok(subscribe_page(
-                &portal, &signed_in, model, &form.name, problem,
-            ));
+            return Ok(subscribe_page(&portal, &buyer, model, &form.name, problem));
         }
     };
     let order = Order {
         form_id: CheckoutId::parse(&form.checkout).or_else(|_| new_form_id())?,
-        account: signed_in.account.clone(),
+        account: portal.account_of(&buyer)?,
         model: model.clone(),
-        name,
+        name: name.clone(),
         return_path: None,
+        by: buyer.by(),
     };
-    let target = match portal.place(order, now).await? {
-        Placed::Pay(session) => session.url,
+    let placed = portal.place(order, now).await?;
+    match buyer {
+        Buyer::Holder(_) => {
+            let response = Redirect::to(&way_on(placed)).into_response();
+            arrived.finish(&portal, response).await
+        }
+        Buyer::Sent(_, guard) => {
+            portal
+                .sent_on(&arrived, &guard, (&name, model), placed)
+                .await
+        }
+    }
+}
+
+fn nobody_orders(portal: &Portal) -> Failure {
+    if portal.signs_in_elsewhere() {
+        portal.arrival_over()
+    } else {
+        session_over()
+    }
+}
+
+/// Where the holder goes on.
+fn way_on(placed: Placed) -> String {
+    match placed {
+        Placed::Pay(_, session) => session.url,
         Placed::Settled(checkout_id) => format!("/checkout/{checkout_id}"),
         Placed::Has(subscription_id) => format!("/account/subscriptions/{subscription_id}"),
-    };
-    arrived
-        .finish(&portal, Redirect::to(&target).into_response())
-        .await
+    }
+}
+
+impl Portal {
+    fn account_of(&self, buyer: &Buyer) -> Result<Account, Failure> {
+        match buyer {
+            Buyer::Holder(signed_in) => Ok(signed_in.account.clone()),
+            Buyer::Sent(user, _) => {
+                let found = self.store.read(|db| accounts::get(db, user));
+                let found = found.map_err(Failure::internal)?;
+                found.ok_or_else(|| self.arrival_over())
+            }
+        }
+    }
+
+    /// Where those go on who were sent. Whether the account has had a free plan already, they do not
+    /// learn: the answer is the same.
+    async fn sent_on(
+        &self,
+        arrived: &Arrived,
+        guard: &FormGuard,
+        (name, model): (&SubscriptionName, &Model),
+        placed: Placed,
+    ) -> Result<Response, Failure> {
+        let target = match placed {
+            Placed::Pay(id, session) => {
+                arrived.note_purchase(self, &id).await?;
+                session.url
+            }
+            Placed::Settled(id) if model.charge() != Charge::Nothing => {
+                arrived.note_purchase(self, &id).await?;
+                format!("/checkout/{id}")
+            }
+            Placed::Settled(_) | Placed::Has(_) => {
+                let what = (name.as_str(), model.display_name.as_str());
+                return Ok(self.delivered(guard, what, false, &Next::Account));
+            }
+        };
+        Ok(Redirect::to(&target).into_response())
+    }
 }
 
 fn new_form_id() -> Result<CheckoutId, Failure> {
@@ -174,7 +331,7 @@ pub(super) async fn create_session(
     signed_in.check(token.ok_or_else(foreign_form)?)?;
     let order = order_of(&portal, signed_in, request)?;
     match portal.place(order, now).await? {
-        Placed::Pay(session) => Ok(Json(json!({"id": session.id, "url": session.url}))),
+        Placed::Pay(_, session) => Ok(Json(json!({"id": session.id, "url": session.url}))),
         Placed::Settled(_) | Placed::Has(_) => Err(ApiFailure(no_checkout())),
     }
 }
@@ -203,6 +360,7 @@ fn order_of(
         model: model.clone(),
         name,
         return_path: Some(return_path.as_str().to_owned()),
+        by: OrderedBy::Holder,
     })
 }
 

@@ -23,6 +23,7 @@ pub(super) async fn show(
     State(portal): State<Arc<Portal>>,
     signed_in: SignedIn,
 ) -> Result<Response, Failure> {
+    portal.kept_here(&signed_in.account)?;
     close_page(&portal, &signed_in, None)
 }
 
@@ -76,6 +77,7 @@ pub(super) async fn close(
     Form(form): Form<CloseForm>,
 ) -> Result<Response, Failure> {
     signed_in.check(&form.csrf)?;
+    portal.kept_here(&signed_in.account)?;
     if !portal.confirms(&signed_in, &form.password, now).await? {
         let problem = "This is not your password. Nothing was changed.".to_owned();
         return close_page(&portal, &signed_in, Some(problem));

@@ -40,6 +40,12 @@ impl ReturnPath {
         Self("/profile".to_owned())
     }
 
+    /// Where the portal offers its products. The page of a single one has no address that holds for
+    /// every portal.
+    pub fn products() -> Self {
+        Self("/products".to_owned())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -98,6 +104,11 @@ impl DeveloperPortal {
     /// The portal's front page.
     pub fn address(&self) -> String {
         format!("{}/", self.base())
+    }
+
+    /// A page of the portal, for somebody who is signed in there or will be asked to.
+    pub fn page(&self, path: &ReturnPath) -> String {
+        format!("{}{}", self.base(), path.as_str())
     }
 
     pub fn host(&self) -> &str {

@@ -4,6 +4,8 @@
 //! ([`delegation`]) and sends them on to a clean address. People sign in or up ([`account`],
 //! [`register`]; by a link in a message: [`recovery`], [`confirmation`], [`new_address`]), choose from [`plans`], and subscribe ([`checkout`], [`purchase`]); Stripe sends
 //! them back to [`subscriptions`], where the key appears once the webhook's worker has made it.
+//! A developer portal can keep its own sign-in and send people here for subscriptions only: then
+//! [`directory`] knows them, and [`proof`] has them show who they are.
 //!
 //! The portal only ever writes what a consumer wants. It never decides on access: that follows
 //! from Stripe's state, in the worker.
@@ -17,7 +19,9 @@ mod close;
 mod confirmation;
 mod credentials;
 pub mod delegation;
+mod delivery;
 pub mod developer_portal;
+mod directory;
 mod keys;
 mod links;
 mod new_address;
@@ -26,6 +30,7 @@ pub mod offer;
 mod owed;
 mod plans;
 mod profile;
+mod proof;
 mod purchase;
 mod recovery;
 mod register;
@@ -46,7 +51,7 @@ use tokio::sync::Notify;
 
 use crate::apim::Apim;
 use crate::catalogue::Catalogue;
-use crate::config::Config;
+use crate::config::{Config, SignIn};
 use crate::store::Store;
 use crate::store::mails::Outbox;
 use crate::stripe::Stripe;
@@ -82,6 +87,7 @@ pub struct Portal {
     catalogue: Arc<Catalogue>,
     /// The developer portal, from which people come and to which they return.
     home: DeveloperPortal,
+    sign_in: SignIn,
     keys: Keys,
     cookies: Cookies,
     attempts: Attempts,
@@ -118,6 +124,7 @@ impl Portal {
             apim,
             catalogue,
             home: DeveloperPortal::new(&settings.developer_portal_url).expect(checked),
+            sign_in: settings.sign_in,
             keys: Keys::decode(&settings.delegation_keys).expect(checked),
             cookies: Cookies::for_public_url(&settings.public_url),
             attempts: Attempts::new(ATTEMPT_WINDOW, ATTEMPT_SOURCES_MAX),
@@ -158,6 +165,7 @@ pub fn routes(portal: Portal) -> Router {
             "/sign-in/by-mail",
             get(recovery::show_by_mail).post(recovery::by_mail),
         )
+        .route("/sign-in/as-arrived", post(proof::send))
         .route(
             "/sign-in-link",
             get(recovery::show_sign_in_link).post(recovery::sign_in_by_link),

@@ -32,6 +32,7 @@ pub(super) async fn show(
     guard: FormGuard,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
+    portal.has_passwords()?;
     let token = token_in(query.as_deref())?;
     let link = look(&portal, &token, Purpose::ConfirmNewAddress, now)?;
     let content = ButtonPage {
@@ -60,6 +61,7 @@ pub(super) async fn confirm(
     Form(form): Form<LinkForm>,
 ) -> Result<Response, Failure> {
     guard.check(&form.csrf)?;
+    portal.has_passwords()?;
     let token = Token::parse(&form.token).ok_or_else(spent)?;
     let link = look(&portal, &token, Purpose::ConfirmNewAddress, now)?;
     let email = Email::parse(&link.email).map_err(Failure::internal)?;

@@ -49,8 +49,9 @@ pub(super) struct PasswordForm {
 pub(super) async fn show_password(
     State(portal): State<Arc<Portal>>,
     signed_in: SignedIn,
-) -> Response {
-    password_page(&portal, &signed_in, None, None)
+) -> Result<Response, Failure> {
+    portal.kept_here(&signed_in.account)?;
+    Ok(password_page(&portal, &signed_in, None, None))
 }
 
 fn password_page(
@@ -89,6 +90,7 @@ pub(super) async fn change_password(
 ) -> Result<Response, Failure> {
     signed_in.check(&form.csrf)?;
     let account = &signed_in.account;
+    portal.kept_here(account)?;
     let acceptable = credentials::check_new_password(&form.new_password, &account.email);
     if let Err(unacceptable) = acceptable {
         let new_problem = Some(unacceptable.to_string());
@@ -126,15 +128,20 @@ pub(super) struct ProfileForm {
 }
 
 /// `GET /account/profile`
-pub(super) async fn show(State(portal): State<Arc<Portal>>, signed_in: SignedIn) -> Response {
+pub(super) async fn show(
+    State(portal): State<Arc<Portal>>,
+    signed_in: SignedIn,
+) -> Result<Response, Failure> {
     let account = &signed_in.account;
+    portal.kept_here(account)?;
     let form = ProfileForm {
         email: account.email.clone(),
         first_name: account.first_name.clone(),
         last_name: account.last_name.clone(),
         ..ProfileForm::default()
     };
-    profile_page(&portal, &signed_in, &form, FieldProblems::default())
+    let fine = FieldProblems::default();
+    Ok(profile_page(&portal, &signed_in, &form, fine))
 }
 
 fn profile_page(
@@ -164,6 +171,7 @@ pub(super) async fn change(
     Form(form): Form<ProfileForm>,
 ) -> Result<Response, Failure> {
     signed_in.check(&form.csrf)?;
+    portal.kept_here(&signed_in.account)?;
     let refuse = |problems| Ok(profile_page(&portal, &signed_in, &form, problems));
     let email = Email::parse(&form.email);
     let first_name = PersonName::parse(&form.first_name);

@@ -36,6 +36,10 @@ const RESUMABLE_FOR: TimeDelta = TimeDelta::hours(1);
 /// its own.
 const PAYABLE_AT_ONCE: u32 = 20;
 
+/// How many of them were placed by nobody knows whom: fewer, so that no stranger uses up what the
+/// holder may have.
+const PAYABLE_AT_ONCE_WHEN_SENT: u32 = 10;
+
 const NOT_CHARGED: &str = "The payment page could not be opened. Nothing was charged.";
 
 /// What somebody wants to subscribe to.
@@ -48,13 +52,24 @@ pub(super) struct Order {
     pub(super) name: SubscriptionName,
     /// The page of the developer portal to return to; its profile if absent.
     pub(super) return_path: Option<String>,
+    pub(super) by: OrderedBy,
+}
+
+/// Who places an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OrderedBy {
+    /// The account's holder, in a session of ours.
+    Holder,
+    /// Whoever the developer portal has sent for the account's user. Nobody knows who it is, so the
+    /// payment page must show nothing that the account has: no card, no name, no address.
+    Sent,
 }
 
 /// What became of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Placed {
-    /// To be paid on Stripe's page.
-    Pay(Session),
+    /// The purchase of this id is to be paid on Stripe's page.
+    Pay(String, Session),
     /// Nothing is left to pay; the purchase of this id has its own page.
     Settled(String),
     /// The account has this free plan already, as this subscription.
@@ -65,9 +80,12 @@ impl Portal {
     /// Places an order.
     pub(super) async fn place(
         self: &Arc<Self>,
-        order: Order,
+        mut order: Order,
         now: DateTime<Utc>,
     ) -> Result<Placed, Failure> {
+        if self.signs_in_elsewhere() {
+            order.account = self.buyer(&order.account.user_id, now).await?;
+        }
         match order.model.charge() {
             Charge::Nothing => self.give(order, now).await,
             Charge::Licensed | Charge::Metered => {
@@ -106,7 +124,7 @@ impl Portal {
             return Ok(Placed::Settled(checkout.id));
         }
         if let Some(session) = checkout.session {
-            return Ok(Placed::Pay(session));
+            return Ok(Placed::Pay(checkout.id, session));
         }
         let customer = self.customer(order, &checkout, now)?;
         let session = self.open_session(order, &checkout, customer)?;
@@ -114,7 +132,7 @@ impl Portal {
         let id = checkout_id.clone();
         let change = self.store.write(move |db| checkouts::open(db, &id, &kept));
         if change.wait().map_err(Failure::internal)? {
-            return Ok(Placed::Pay(session));
+            return Ok(Placed::Pay(checkout_id, session));
         }
         // Called off while it was made: the account closes.
         let key = format!("expire-{checkout_id}");
@@ -127,6 +145,7 @@ impl Portal {
     /// written already. `None` when the account has too many purchases under way.
     fn plan(&self, order: &Order, now: DateTime<Utc>) -> Result<Option<Checkout>, Failure> {
         let mut checkout = planned(order, metered(&order.model), now);
+        let by = order.by;
         let change = self.store.write(move |db| {
             if let Some(known) = checkouts::get(db, &checkout.id)? {
                 if can_go_on(&known, now) {
@@ -134,11 +153,18 @@ impl Portal {
                 }
                 checkout.id = random_uuid();
             }
-            if checkouts::count_payable(db, &checkout.user_id, now)? >= PAYABLE_AT_ONCE {
+            let limit = match by {
+                OrderedBy::Holder => PAYABLE_AT_ONCE,
+                OrderedBy::Sent => PAYABLE_AT_ONCE_WHEN_SENT,
+            };
+            if checkouts::count_payable(db, &checkout.user_id, now)? >= limit {
                 return Ok(None);
             }
             let meter = checkout.meter_event_name.as_deref();
-            checkout.customer_id = checkouts::free_customer(db, &checkout.user_id, meter, now)?;
+            checkout.customer_id = match by {
+                OrderedBy::Holder => checkouts::free_customer(db, &checkout.user_id, meter, now)?,
+                OrderedBy::Sent => None,
+            };
             checkouts::add(db, &checkout)?;
             Ok(Some(checkout))
         });
@@ -160,9 +186,15 @@ impl Portal {
             naming::METADATA_USER.to_owned(),
             account.user_id.to_string(),
         );
+        let full_name = account.full_name();
+        let (email, name) = match order.by {
+            OrderedBy::Holder => (Some(account.email.clone()), full_name),
+            // Stripe asks for the payer's address then.
+            OrderedBy::Sent => (None, None),
+        };
         let new = NewCustomer {
-            email: account.email.clone(),
-            name: Some(format!("{} {}", account.first_name, account.last_name)),
+            email,
+            name,
             metadata: BTreeMap::from([user]),
         };
         let key = format!("customer-{}", checkout.id);
@@ -219,13 +251,19 @@ fn metered(model: &Model) -> Option<String> {
     (model.charge() == Charge::Metered).then(|| meter_event_name(&model.id))
 }
 
+/// What the holder has begun is never gone on with by whoever was sent, nor the other way round.
 fn purchase_id(order: &Order) -> String {
-    token::derived_uuid(&[
+    let mut parts = vec![
         order.form_id.as_str(),
         order.account.user_id.as_str(),
         order.model.id.as_str(),
         order.name.as_str(),
-    ])
+    ];
+    match order.by {
+        OrderedBy::Holder => {}
+        OrderedBy::Sent => parts.push("sent"),
+    }
+    token::derived_uuid(&parts)
 }
 
 /// Whether a purchase is paid or can still be. Otherwise the same order is a new purchase.

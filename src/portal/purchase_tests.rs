@@ -3,12 +3,13 @@
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 
 use super::{
-    Account, CheckoutId, Order, PAYABLE_FOR, RESUMABLE_FOR, State, SubscriptionName, can_go_on,
-    metered, new_checkout, planned, purchase_id,
+    Account, CheckoutId, Order, OrderedBy, PAYABLE_FOR, RESUMABLE_FOR, State, SubscriptionName,
+    can_go_on, metered, new_checkout, planned, purchase_id,
 };
 use crate::catalogue::Catalogue;
 use crate::ids::{ProductId, UserId};
 use crate::secret::Secret;
+use crate::store::accounts::Keeper;
 use crate::stripe::AnchorDay;
 
 fn noon() -> DateTime<Utc> {
@@ -29,6 +30,7 @@ fn order(product: &str, name: &str) -> Order {
             last_name: "Lovelace".to_owned(),
             created_at: noon(),
             apim_created_at: Some(noon()),
+            kept_by: Keeper::Us,
         },
         model: catalogue
             .get(&ProductId::parse(product).unwrap())
@@ -36,6 +38,7 @@ fn order(product: &str, name: &str) -> Order {
             .clone(),
         name: SubscriptionName::parse(name).unwrap(),
         return_path: None,
+        by: OrderedBy::Holder,
     }
 }
 
@@ -110,4 +113,14 @@ fn a_purchase_goes_on_only_while_it_can_be_paid() {
     assert!(!goes_on(State::Open, PAYABLE_FOR));
     assert!(goes_on(State::Completed, TimeDelta::days(9)));
     assert!(!goes_on(State::Expired, TimeDelta::zero()));
+}
+
+#[test]
+fn whoever_was_sent_does_not_go_on_with_what_the_holder_has_begun() {
+    let holder = order("basic", "Weather");
+    let sent = Order {
+        by: OrderedBy::Sent,
+        ..holder.clone()
+    };
+    assert_ne!(purchase_id(&holder), purchase_id(&sent));
 }

@@ -44,6 +44,7 @@ pub(super) async fn show_forgotten(
     State(portal): State<Arc<Portal>>,
     guard: FormGuard,
 ) -> Result<Response, Failure> {
+    portal.has_passwords()?;
     ask_page(&portal, &guard, &AskPage::new_password(), StatusCode::OK)
 }
 
@@ -54,11 +55,16 @@ pub(super) async fn show_by_mail(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
     let next = next_in(query.as_deref());
-    let ask = AskPage {
-        next: next.map(|next| next.path()).unwrap_or_default(),
-        ..AskPage::sign_in()
-    };
-    ask_page(&portal, &guard, &ask, StatusCode::OK)
+    by_mail_page(&portal, &guard, next.as_ref())
+}
+
+pub(super) fn by_mail_page(
+    portal: &Portal,
+    guard: &FormGuard,
+    next: Option<&Next>,
+) -> Result<Response, Failure> {
+    let ask = portal.ask_to_sign_in(next);
+    ask_page(portal, guard, &ask, StatusCode::OK)
 }
 
 fn ask_page(
@@ -84,6 +90,7 @@ pub(super) async fn forgotten(
     guard: FormGuard,
     Form(form): Form<AskForm>,
 ) -> Result<Response, Failure> {
+    portal.has_passwords()?;
     let ask = AskPage::new_password();
     ask_for(
         &portal,
@@ -103,13 +110,8 @@ pub(super) async fn by_mail(
     guard: FormGuard,
     Form(form): Form<AskForm>,
 ) -> Result<Response, Failure> {
-    let next = Next::parse(&form.next)
-        .map(|next| next.path())
-        .unwrap_or_default();
-    let ask = AskPage {
-        next: next.clone(),
-        ..AskPage::sign_in()
-    };
+    let ask = portal.ask_to_sign_in(Next::parse(&form.next).as_ref());
+    let next = ask.next.clone();
     let message = Message::SignIn { next };
     ask_for(
         &portal,
@@ -123,7 +125,7 @@ pub(super) async fn by_mail(
 
 /// Sends a message to the account of an address, if there is one; the answer does not tell.
 fn ask_for(
-    portal: &Portal,
+    portal: &Arc<Portal>,
     (source, now): (Source, DateTime<Utc>),
     guard: &FormGuard,
     form: AskForm,
@@ -146,15 +148,11 @@ fn ask_for(
     if !portal.outbox.is_on() {
         return Err(mail_off());
     }
-    let (outbox, wanted) = (portal.outbox.clone(), email.clone());
-    let change = portal.store.write(move |db| {
-        let account = accounts::by_email(db, wanted.as_str())?;
-        account.map_or(Ok(false), |account| {
-            outbox.put_link(db, &account.user_id, &account.email, &message, now)
-        })
-    });
-    // Not waited for: it takes longer where there is an account.
-    drop(change);
+    if portal.signs_in_elsewhere() {
+        portal.send_link_unseen(&email, ask.next, now)?;
+    } else {
+        portal.send_unseen(&email, message, now);
+    }
     let content = MessagePage {
         title: "Look into your mailbox",
         lead: format!(
@@ -188,6 +186,7 @@ pub(super) async fn show_new_password(
     guard: FormGuard,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
+    portal.has_passwords()?;
     let token = token_in(query.as_deref())?;
     let link = look(&portal, &token, Purpose::NewPassword, now)?;
     let page = new_password_page(&portal, &guard, &token, &link.email, None);
@@ -225,6 +224,7 @@ pub(super) async fn set_new_password(
     Form(form): Form<NewPasswordForm>,
 ) -> Result<Response, Failure> {
     guard.check(&form.csrf)?;
+    portal.has_passwords()?;
     portal.count_attempt(Source::address(address), ATTEMPTS_PER_ADDRESS, now)?;
     let token = Token::parse(&form.token).ok_or_else(spent)?;
     let link = look(&portal, &token, Purpose::NewPassword, now)?;
@@ -299,12 +299,59 @@ pub(super) async fn sign_in_by_link(
 }
 
 impl Portal {
+    /// Refuses what belongs to accounts that are kept here.
+    pub(super) fn has_passwords(&self) -> Result<(), Failure> {
+        if self.signs_in_elsewhere() {
+            return Err(self.kept_elsewhere());
+        }
+        Ok(())
+    }
+
+    /// The form that asks for a link to sign in and go on to `next`.
+    fn ask_to_sign_in(&self, next: Option<&Next>) -> AskPage {
+        let next = next.map(Next::path).unwrap_or_default();
+        if self.signs_in_elsewhere() {
+            return AskPage {
+                lead: "For what you subscribed to. We send a link to the address that you have in \
+                       the developer portal; it signs you in once.",
+                back: (self.home.address(), "Go to the developer portal"),
+                next,
+                ..AskPage::sign_in()
+            };
+        }
+        AskPage {
+            next,
+            ..AskPage::sign_in()
+        }
+    }
+
+    /// Sends a message to the account of an address, if it has one. It is not waited for: it takes
+    /// longer where there is an account.
+    fn send_unseen(&self, email: &Email, message: Message, now: DateTime<Utc>) {
+        let (outbox, wanted) = (self.outbox.clone(), email.clone());
+        let change = self.store.write(move |db| {
+            let account = accounts::by_email(db, wanted.as_str())?;
+            account.map_or(Ok(false), |account| {
+                outbox.put_link(db, &account.user_id, &account.email, &message, now)
+            })
+        });
+        drop(change);
+    }
+
     /// The account of a link to sign in. The mailbox that it came from is shown to be theirs.
     async fn use_sign_in_link(
-        &self,
+        self: &Arc<Self>,
         token: &Token,
         now: DateTime<Utc>,
     ) -> Result<Account, Failure> {
+        if self.signs_in_elsewhere() {
+            // Before it is used up, so that Azure's silence costs nobody the link.
+            let link = look(self, token, Purpose::SignIn, now)?;
+            let account = self.reachable(&link.user_id, now).await?;
+            if account.is_none_or(|account| account.email != link.email) {
+                return Err(spent());
+            }
+        }
         let digest = token.digest();
         let change = self.store.write(move |db| {
             let Some(link) = links::use_up(db, &digest, Purpose::SignIn, now)? else {

@@ -18,7 +18,7 @@ use super::session::{self, Arrived, FormGuard};
 use super::views::account::{FieldProblems, RegisterPage};
 use crate::ids::UserId;
 use crate::secret::Secret;
-use crate::store::accounts::{self, Account};
+use crate::store::accounts::{self, Account, Keeper};
 use crate::web::extract::Form;
 use crate::web::limits::Source;
 use crate::web::token::random_uuid;
@@ -87,7 +87,10 @@ pub(super) async fn show(
     guard: FormGuard,
     arrived: Arrived,
     RawQuery(query): RawQuery,
-) -> Response {
+) -> Result<Response, Failure> {
+    if portal.signs_in_elsewhere() {
+        return Err(portal.kept_elsewhere());
+    }
     let form = RegisterForm {
         next: next_in(query.as_deref())
             .map(|next| next.path())
@@ -95,7 +98,7 @@ pub(super) async fn show(
         ..RegisterForm::default()
     };
     let fine = (StatusCode::OK, FieldProblems::default());
-    register_page(&portal, &guard, &arrived, &form, fine)
+    Ok(register_page(&portal, &guard, &arrived, &form, fine))
 }
 
 fn register_page(
@@ -131,6 +134,9 @@ pub(super) async fn register(
     Form(form): Form<RegisterForm>,
 ) -> Result<Response, Failure> {
     guard.check(&form.csrf)?;
+    if portal.signs_in_elsewhere() {
+        return Err(portal.kept_elsewhere());
+    }
     portal.count_attempt(Source::address(address), ATTEMPTS_PER_ADDRESS, now)?;
     let refuse = |status, problems| {
         Ok(register_page(
@@ -181,6 +187,7 @@ impl Portal {
             last_name: registration.last_name.as_str().to_owned(),
             created_at: now,
             apim_created_at: None,
+            kept_by: Keeper::Us,
         };
         let kept = account.clone();
         let change = self.store.write(move |db| accounts::add(db, &kept));

@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Portal;
 use super::next::Next;
+use crate::ids::UserId;
 use crate::store::accounts::{self, Account};
 use crate::store::closings;
 use crate::store::{delegations, sessions};
@@ -142,7 +143,7 @@ impl FromRequestParts<Arc<Portal>> for SignedIn {
     }
 }
 
-fn account_closes() -> Failure {
+pub(super) fn account_closes() -> Failure {
     let status = StatusCode::CONFLICT;
     Failure::new(status, "account_closes", "This account is being closed")
         .happened("Nobody can sign in to it any more. Nothing was changed.")
@@ -219,14 +220,41 @@ pub(super) const DELEGATION_LENGTH: TimeDelta = TimeDelta::hours(2);
 #[derive(Debug, Clone)]
 pub(super) struct Arrived {
     pub(super) delegation: Option<delegations::Delegation>,
+    /// The purchase that has come of it by now.
+    pub(super) purchase: Option<String>,
     token: Option<Token>,
 }
 
 impl Arrived {
     #[cfg(test)]
     pub(super) fn with(delegation: Option<delegations::Delegation>) -> Self {
-        let token = None;
-        Self { delegation, token }
+        Self {
+            delegation,
+            purchase: None,
+            token: None,
+        }
+    }
+
+    /// The user of the developer portal whom the request was about. That this browser is theirs,
+    /// nobody has shown.
+    pub(super) fn user(&self) -> Option<&UserId> {
+        match self.delegation.as_ref()? {
+            delegations::Delegation::Subscribe { user, .. }
+            | delegations::Delegation::Manage { user } => Some(user),
+            delegations::Delegation::SignIn { .. } => None,
+        }
+    }
+
+    /// Notes the purchase that has come of it, so that this browser may see how it stands.
+    pub(super) async fn note_purchase(&self, portal: &Portal, id: &str) -> Result<(), Failure> {
+        let Some(token) = &self.token else {
+            return Ok(());
+        };
+        let (digest, id) = (token.digest(), id.to_owned());
+        let change = portal
+            .store
+            .write(move |db| delegations::note_purchase(db, &digest, &id));
+        change.await.map_err(Failure::internal)
     }
 
     /// Forgets the request: it is done.
@@ -254,15 +282,23 @@ impl FromRequestParts<Arc<Portal>> for Arrived {
     async fn from_request_parts(parts: &mut Parts, portal: &Arc<Portal>) -> Result<Self, Failure> {
         let token = portal.cookies.read(&parts.headers, Cookie::Delegation);
         let Some(held) = &token else {
-            let delegation = None;
-            return Ok(Self { delegation, token });
+            return Ok(Self {
+                delegation: None,
+                purchase: None,
+                token,
+            });
         };
         let Now(now) = Now::from_request_parts(parts, portal).await?;
         let digest = held.digest();
-        let delegation = portal
-            .store
-            .read(|db| delegations::get(db, &digest, now))
-            .map_err(Failure::internal)?;
-        Ok(Self { delegation, token })
+        let kept = portal.store.read(|db| {
+            let delegation = delegations::get(db, &digest, now)?;
+            Ok((delegation, delegations::purchase(db, &digest, now)?))
+        });
+        let (delegation, purchase) = kept.map_err(Failure::internal)?;
+        Ok(Self {
+            delegation,
+            purchase,
+            token,
+        })
     }
 }

@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 
 use super::Portal;
 use super::account::query_value;
-use super::session::{SignedIn, Visitor, session_over};
+use super::delivery::{Looker, sign_in_first};
+use super::developer_portal::ReturnPath;
+use super::next::Next;
+use super::session::{Arrived, FormGuard, SignedIn, Visitor, session_over};
 use super::trouble::stripe_failed;
 use super::views::cancel::Ending;
 use super::views::keys::Notice;
@@ -45,10 +48,13 @@ pub(super) async fn show_account(
     let lines = held.iter().map(|held| portal.line(held));
     let lines = lines.collect::<Result<_, _>>()?;
     let content = AccountPage {
-        full_name: format!("{} {}", account.first_name, account.last_name),
+        full_name: account.full_name(),
         email: &account.email,
         is_unconfirmed: portal.outbox.is_on() && account.email_confirmed_at.is_none(),
         lines,
+        profile_elsewhere: portal
+            .signs_in_elsewhere()
+            .then(|| portal.home.page(&ReturnPath::profile())),
         changed: changed(query_value(query.as_deref(), "changed").as_deref()),
         csrf: &signed_in.csrf(),
     };
@@ -151,18 +157,33 @@ pub(super) async fn open_billing(
 pub(super) async fn show_checkout(
     State(portal): State<Arc<Portal>>,
     Now(now): Now,
-    signed_in: SignedIn,
+    visitor: Visitor,
+    arrived: Arrived,
+    guard: FormGuard,
     Named(id): Named<CheckoutId>,
 ) -> Result<Response, Failure> {
-    let (checkout, subscription) = portal.own_checkout(&id, &signed_in.account.user_id)?;
+    let Some(looker) = Looker::at(visitor, &arrived, &id) else {
+        return Ok(sign_in_first(Next::Checkout(id)));
+    };
+    let (checkout, subscription) = portal.own_checkout(&id, &looker.user)?;
     let progress = progress(&checkout, subscription.as_ref(), now);
-    if let (Progress::Ready, Some(subscription)) = (progress, subscription) {
-        return subscription_page(&portal, &signed_in, subscription, None, Some(&checkout)).await;
+    let plan = portal.plan_name(&checkout.product_id);
+    match (progress, subscription, &looker.signed_in) {
+        (Progress::Ready, Some(subscription), Some(signed_in)) => {
+            let bought = Some(&checkout);
+            return subscription_page(&portal, signed_in, subscription, None, bought).await;
+        }
+        (Progress::Ready, Some(_), None) => {
+            let what = (checkout.name.as_str(), plan.as_str());
+            return Ok(portal.delivered(&guard, what, true, &Next::Checkout(id)));
+        }
+        _ => {}
     }
     let content = WaitingPage {
         name: checkout.name.as_str(),
-        plan: &portal.plan_name(&checkout.product_id),
+        plan: &plan,
         progress,
+        shows_key: looker.signed_in.is_some(),
         status_url: format!("/api/checkout/{id}/status"),
         pay_url: pay_url(&checkout),
         plan_url: format!("/subscribe/{}", checkout.product_id),
@@ -174,17 +195,21 @@ pub(super) async fn show_checkout(
             frame.refresh_without_script(REFRESH_SECONDS)
         }
     };
-    Ok(page::html(content.render(&signed_in.viewer(), &frame)))
+    Ok(page::html(content.render(&looker.viewer(), &frame)))
 }
 
 /// `GET /checkout/{id}/cancelled`: where Stripe sends the browser that went back.
 pub(super) async fn show_cancelled(
     State(portal): State<Arc<Portal>>,
     Now(now): Now,
-    signed_in: SignedIn,
+    visitor: Visitor,
+    arrived: Arrived,
     Named(id): Named<CheckoutId>,
 ) -> Result<Response, Failure> {
-    let (checkout, subscription) = portal.own_checkout(&id, &signed_in.account.user_id)?;
+    let Some(looker) = Looker::at(visitor, &arrived, &id) else {
+        return Ok(sign_in_first(Next::CheckoutCancelled(id)));
+    };
+    let (checkout, subscription) = portal.own_checkout(&id, &looker.user)?;
     match progress(&checkout, subscription.as_ref(), now) {
         Progress::Unpaid | Progress::Expired => {}
         Progress::Preparing | Progress::Ready => {
@@ -199,20 +224,21 @@ pub(super) async fn show_cancelled(
         plan_url: format!("/subscribe/{}", checkout.product_id),
     };
     let frame = portal.page("Payment not completed").narrow();
-    Ok(page::html(content.render(&signed_in.viewer(), &frame)))
+    Ok(page::html(content.render(&looker.viewer(), &frame)))
 }
 
-/// `GET /api/checkout/{id}/status`: how a purchase of the signed-in user stands, as
-/// `{"state": "unpaid" | "preparing" | "ready" | "expired"}`.
+/// `GET /api/checkout/{id}/status`: how a purchase of the signed-in user, or of this browser, stands,
+/// as `{"state": "unpaid" | "preparing" | "ready" | "expired"}`.
 pub(super) async fn show_status(
     State(portal): State<Arc<Portal>>,
     now: Result<Now, Failure>,
     visitor: Result<Visitor, Failure>,
+    arrived: Result<Arrived, Failure>,
     id: Result<Named<CheckoutId>, Failure>,
 ) -> Result<Json<Value>, ApiFailure> {
-    let (Now(now), Visitor(signed_in), Named(id)) = (now?, visitor?, id?);
-    let signed_in = signed_in.ok_or_else(session_over)?;
-    let (checkout, subscription) = portal.own_checkout(&id, &signed_in.account.user_id)?;
+    let (Now(now), Named(id)) = (now?, id?);
+    let looker = Looker::at(visitor?, &arrived?, &id).ok_or_else(session_over)?;
+    let (checkout, subscription) = portal.own_checkout(&id, &looker.user)?;
     let progress = progress(&checkout, subscription.as_ref(), now);
     Ok(Json(json!({"state": progress.word()})))
 }

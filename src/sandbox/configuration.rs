@@ -13,6 +13,8 @@ pub struct Product {
     pub portal_listen: SocketAddr,
     pub status_listen: SocketAddr,
     pub status_password: String,
+    /// Whether the developer portal keeps its own sign-in, and sends people for subscriptions only.
+    pub portal_signs_in: bool,
     pub store: PathBuf,
     pub catalogue: PathBuf,
 }
@@ -27,6 +29,7 @@ pub fn text(sandbox: &Sandbox, product: &Product) -> String {
 listen = "{portal_listen}"
 public_url = "http://{portal_listen}"
 developer_portal_url = "{developer_portal}"
+sign_in = "{sign_in}"
 delegation_keys = ["{delegation_key}"]
 
 [status]
@@ -70,6 +73,11 @@ path = {catalogue}
 "#,
         portal_listen = product.portal_listen,
         developer_portal = addresses.portal,
+        sign_in = if product.portal_signs_in {
+            "developer-portal"
+        } else {
+            "here"
+        },
         delegation_key = sandbox.azure.delegation().validation_key,
         status_listen = product.status_listen,
         status_password = product.status_password,

@@ -1,7 +1,7 @@
 //! What signed delegation requests asked for, and the salts that can never be used again.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::{StoreError, seconds};
 use crate::ids::{ProductId, UserId};
@@ -16,6 +16,10 @@ pub enum Delegation {
     Subscribe {
         user: UserId,
         product: ProductId,
+    },
+    /// See or change something that this user has, who has to show first that it is theirs.
+    Manage {
+        user: UserId,
     },
 }
 
@@ -76,6 +80,7 @@ fn columns(delegation: &Delegation) -> Columns<'_> {
             Some(product.as_str()),
             None,
         ),
+        Delegation::Manage { user } => ("manage", Some(user.as_str()), None, None),
     }
 }
 
@@ -93,6 +98,31 @@ pub fn get(
     rows.next()?.map(delegation).transpose()
 }
 
+/// Notes the purchase that a request to subscribe has led to; a later one takes its place.
+pub fn note_purchase(
+    db: &Connection,
+    token_hash: &[u8; 32],
+    checkout_id: &str,
+) -> Result<(), StoreError> {
+    let mut statement =
+        db.prepare_cached("UPDATE delegations SET checkout_id = ?2 WHERE token_hash = ?1")?;
+    statement.execute((token_hash, checkout_id))?;
+    Ok(())
+}
+
+/// The purchase that the request has led to, unless the request has expired at `now`.
+pub fn purchase(
+    db: &Connection,
+    token_hash: &[u8; 32],
+    now: DateTime<Utc>,
+) -> Result<Option<String>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT checkout_id FROM delegations WHERE token_hash = ?1 AND expires_at > ?2",
+    )?;
+    let found = statement.query_row((token_hash, seconds(now)), |row| row.get(0));
+    Ok(found.optional()?.flatten())
+}
+
 pub fn remove(db: &Connection, token_hash: &[u8; 32]) -> Result<(), StoreError> {
     let mut statement = db.prepare_cached("DELETE FROM delegations WHERE token_hash = ?1")?;
     statement.execute([token_hash])?;
@@ -102,12 +132,17 @@ pub fn remove(db: &Connection, token_hash: &[u8; 32]) -> Result<(), StoreError> 
 fn delegation(row: &Row<'_>) -> Result<Delegation, StoreError> {
     let operation: String = row.get("operation")?;
     let nonsense = || StoreError::Nonsense(format!("a delegation to {operation}"));
+    let user = || {
+        let user_id: String = row.get("user_id")?;
+        UserId::parse(&user_id).map_err(|_| nonsense())
+    };
     match operation.as_str() {
         "sign-in" => Ok(Delegation::SignIn {
             return_path: row.get("return_url")?,
         }),
+        "manage" => Ok(Delegation::Manage { user: user()? }),
         "subscribe" => Ok(Delegation::Subscribe {
-            user: UserId::parse(&row.get::<_, String>("user_id")?).map_err(|_| nonsense())?,
+            user: user()?,
             product: ProductId::parse(&row.get::<_, String>("product_id")?)
                 .map_err(|_| nonsense())?,
         }),
@@ -119,7 +154,7 @@ fn delegation(row: &Row<'_>) -> Result<Delegation, StoreError> {
 mod tests {
     use chrono::TimeDelta;
 
-    use super::{Delegation, get, keep, remove, use_salt};
+    use super::{Delegation, get, keep, note_purchase, purchase, remove, use_salt};
     use crate::ids::{ProductId, UserId};
     use crate::store::accounts::testing::noon;
     use crate::store::testing::scratch;
@@ -155,6 +190,25 @@ mod tests {
             user: UserId::parse("u-1").unwrap(),
             product: ProductId::parse("payg").unwrap(),
         });
+        check(Delegation::Manage {
+            user: UserId::parse("u-1").unwrap(),
+        });
+    }
+
+    #[test]
+    fn a_request_knows_the_purchase_that_came_of_it_until_it_expires() {
+        let scratch = scratch();
+        let change = scratch.store.write(|db| {
+            let user = UserId::parse("u-1").unwrap();
+            let expiry = noon() + TimeDelta::hours(1);
+            keep(db, &HASH, &Delegation::Manage { user }, noon(), expiry)?;
+            assert_eq!(purchase(db, &HASH, noon())?, None);
+            note_purchase(db, &HASH, "c-1")?;
+            assert_eq!(purchase(db, &HASH, noon())?.as_deref(), Some("c-1"));
+            assert_eq!(purchase(db, &HASH, expiry)?, None);
+            Ok(())
+        });
+        change.wait().unwrap();
     }
 
     #[test]

@@ -13,7 +13,8 @@ use crate::outbound::CallError;
 /// A customer to create.
 #[derive(Debug, Clone)]
 pub struct NewCustomer {
-    pub email: String,
+    /// Absent where nobody is to see it on the payment page; Stripe asks for one there.
+    pub email: Option<String>,
     pub name: Option<String>,
     pub metadata: BTreeMap<String, String>,
 }
@@ -51,9 +52,10 @@ impl Stripe {
     }
 
     pub fn create_customer(&self, new: &NewCustomer, key: &str) -> Result<Customer, CallError> {
-        let mut request = CreateCustomer::new()
-            .email(new.email.as_str())
-            .metadata(pairs(&new.metadata));
+        let mut request = CreateCustomer::new().metadata(pairs(&new.metadata));
+        if let Some(email) = &new.email {
+            request = request.email(email.as_str());
+        }
         if let Some(name) = &new.name {
             request = request.name(name.as_str());
         }

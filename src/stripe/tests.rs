@@ -94,7 +94,7 @@ fn a_retry_reuses_the_idempotency_key() {
         _ => reply(200, json!({"id": "cus_1"}).to_string()),
     });
     let new = super::NewCustomer {
-        email: "a@example.com".to_owned(),
+        email: Some("a@example.com".to_owned()),
         name: None,
         metadata: BTreeMap::new(),
     };

@@ -18,6 +18,7 @@ use chrono::{DateTime, Utc};
 
 use crate::apim::Apim;
 use crate::catalogue::Catalogue;
+use crate::config::SignIn;
 use crate::outbound::CallError;
 use crate::secret::Secret;
 use crate::stripe::Stripe;
@@ -33,6 +34,8 @@ pub struct Sync {
     pub catalogue: Arc<Catalogue>,
     /// Where browsers and Stripe reach us, without a trailing slash.
     pub public_url: String,
+    /// Where consumers sign in: what the developer portal leaves to us.
+    pub sign_in: SignIn,
     /// The keys that we accept delegation requests with, in base64; the first is the current one.
     pub delegation_keys: Vec<Secret>,
     /// Whether we hold a signing secret for Stripe's webhooks, from the settings or the store.
@@ -46,6 +49,7 @@ impl Sync {
         let wanted = Wanted {
             catalogue: &self.catalogue,
             public_url: &self.public_url,
+            sign_in: self.sign_in,
             delegation_keys: &self.delegation_keys,
             webhook_secret_known: self.webhook_secret_known,
         };

@@ -11,6 +11,7 @@ pub use change::{ApimChange, Change, PlannedPrice, StripeChange};
 
 use super::actual::Actual;
 use crate::catalogue::Catalogue;
+use crate::config::SignIn;
 use crate::secret::Secret;
 
 /// What should be.
@@ -19,6 +20,8 @@ pub struct Wanted<'a> {
     pub catalogue: &'a Catalogue,
     /// Where browsers and Stripe reach us, without a trailing slash.
     pub public_url: &'a str,
+    /// Where consumers sign in: what the developer portal leaves to us.
+    pub sign_in: SignIn,
     /// The keys that we accept delegation requests with, in base64; the first is the current one.
     pub delegation_keys: &'a [Secret],
     /// Whether we hold a signing secret for Stripe's webhooks.

@@ -30,10 +30,19 @@ pub(crate) struct Consumer {
 impl Consumer {
     /// Somebody who has never been here, on 15 January 2026.
     pub(crate) fn start(journey: &'static str, screen: Screen) -> Self {
+        Self::start_with(journey, screen, &[])
+    }
+
+    /// The same, with further settings of the product.
+    pub(crate) fn start_with(
+        journey: &'static str,
+        screen: Screen,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let clock = Clock::ticking("2026-01-15T10:20:30Z".parse().unwrap());
         Self {
             browser: Browser::start(journey, screen),
-            app: TestApp::start_on(clock, &[]),
+            app: TestApp::start_on(clock, settings),
         }
     }
 

@@ -21,4 +21,5 @@ mod forgetful;
 mod late_payer;
 mod leaving;
 mod month;
+mod portal_user;
 mod visitor;

@@ -11,7 +11,7 @@ use crate::journey::{PASSWORD, consumer, sign_in, to_payment, user_id};
 use crate::support::TestApp;
 
 /// A delegation request, signed as Microsoft's documentation says.
-struct Link {
+pub(crate) struct Link {
     operation: &'static str,
     salt: String,
     /// In the order of the documentation; all of them are signed unless said otherwise.
@@ -50,7 +50,7 @@ impl Link {
         pairs
     }
 
-    fn url(&self, app: &TestApp) -> String {
+    pub(crate) fn url(&self, app: &TestApp) -> String {
         url(app, &self.pairs(app))
     }
 
@@ -71,8 +71,12 @@ fn to_sign_in(return_url: &str) -> Link {
     Link::new("SignIn", &[("returnUrl", return_url)])
 }
 
-fn to_subscribe(product: &str, user: &str) -> Link {
+pub(crate) fn to_subscribe(product: &str, user: &str) -> Link {
     Link::new("Subscribe", &[("productId", product), ("userId", user)])
+}
+
+pub(crate) fn to_unsubscribe(subscription: &str) -> Link {
+    Link::new("Unsubscribe", &[("subscriptionId", subscription)])
 }
 
 /// Where a redirect of ours leads, as a path.

@@ -21,6 +21,7 @@ mod keys;
 mod mail;
 mod metering;
 mod missed;
+mod portal_users;
 mod profile;
 mod purchase;
 mod reconcile;

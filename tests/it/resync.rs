@@ -13,16 +13,21 @@ use crate::support::TestApp;
 
 /// The binary goes by the real clock, so the sandbox starts there.
 fn start_now() -> TestApp {
+    TestApp::start_at(&now())
+}
+
+/// The time by the real clock.
+pub(crate) fn now() -> String {
     #[expect(
         clippy::disallowed_methods,
         reason = "the binary under test has this clock"
     )]
-    let now = Utc::now().to_rfc3339();
-    TestApp::start_at(&now)
+    let now = Utc::now();
+    now.to_rfc3339()
 }
 
 /// `resync` of the built binary; what it says, and its exit code.
-fn resync(app: &TestApp, arguments: &[&str]) -> (String, i32) {
+pub(crate) fn resync(app: &TestApp, arguments: &[&str]) -> (String, i32) {
     let file = app.config_file.to_str().unwrap();
     let output: Output = Command::new(env!("CARGO_BIN_EXE_tollhouse"))
         .args(["--config", file, "resync"])
@@ -43,7 +48,7 @@ fn only(lines: &str, marker: char) -> Vec<&str> {
 }
 
 /// Stops the product, and starts it again with an empty database.
-fn lose_the_store(app: &TestApp) {
+pub(crate) fn lose_the_store(app: &TestApp) {
     app.stop_product();
     delete_the_store(app);
     app.restart_product();

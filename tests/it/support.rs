@@ -137,6 +137,7 @@ impl TestApp {
             portal_listen: listeners.public.local_addr().unwrap(),
             status_listen: listeners.status.local_addr().unwrap(),
             status_password: STATUS_PASSWORD.to_owned(),
+            portal_signs_in: false,
             store: folder.path().join("tollhouse.db"),
             catalogue,
         };

@@ -241,6 +241,7 @@ fn write_configuration(sandbox: &Sandbox, folder: &Path) -> (Config, PathBuf) {
         portal_listen: free_address(),
         status_listen: free_address(),
         status_password: "a password of the tests".to_owned(),
+        portal_signs_in: false,
         store: folder.join("tollhouse.db"),
         catalogue,
     };

@@ -314,6 +314,7 @@ fn configuration(sandbox: &Sandbox, folder: &tempfile::TempDir, front: SocketAdd
         // Nobody listens: the figures of the status page are read from the store.
         status_listen: "127.0.0.1:9".parse().unwrap(),
         status_password: "a password of the tests".to_owned(),
+        portal_signs_in: false,
         store: folder.path().join("tollhouse.db"),
         catalogue,
     };

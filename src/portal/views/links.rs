@@ -17,6 +17,8 @@ pub struct AskPage {
     pub problem: Option<String>,
     /// Where to go afterwards, as the form carries it.
     pub next: String,
+    /// Address and label of the way out.
+    pub back: (String, &'static str),
 }
 
 impl AskPage {
@@ -29,6 +31,7 @@ impl AskPage {
             email: String::new(),
             problem: None,
             next: String::new(),
+            back: ("/sign-in".to_owned(), "Back to sign in"),
         }
     }
 
@@ -55,7 +58,7 @@ impl AskPage {
                     button.button.wide #send-link { (self.button) }
                 }
             }
-            p.aside { a href="/sign-in" { "Back to sign in" } }
+            p.aside { a href=(self.back.0) { (self.back.1) } }
         };
         page.render(&Viewer::SignedOut, &content)
     }

@@ -9,6 +9,7 @@ pub mod keys;
 pub mod links;
 pub mod owed;
 pub mod plans;
+pub mod portal_user;
 pub mod profile;
 pub mod purchase;
 pub mod subscriptions;

@@ -12,6 +12,8 @@ pub struct SubscribePage<'a> {
     pub offer: Offer,
     pub name: &'a str,
     pub problem: Option<String>,
+    /// Whether the key is shown here in the end; otherwise in the developer portal.
+    pub shows_key: bool,
     pub csrf: &'a str,
     /// Names this form, so that sending it twice is one purchase.
     pub form_id: &'a str,
@@ -79,7 +81,11 @@ impl SubscribePage<'_> {
                     li { "You enter a card on Stripe’s secure page and confirm." }
                     li { "You come back here, and we create your key within seconds." }
                 }
-                li { "You see the key, and return to the developer portal to use it." }
+                @if self.shows_key {
+                    li { "You see the key, and return to the developer portal to use it." }
+                } @else {
+                    li { "You find the key in the developer portal, in your profile." }
+                }
             }
         }
     }

@@ -40,6 +40,8 @@ pub struct WaitingPage<'a> {
     pub name: &'a str,
     pub plan: &'a str,
     pub progress: Progress,
+    /// Whether this page shows the key in the end; otherwise the developer portal does.
+    pub shows_key: bool,
     pub status_url: String,
     /// Where an unpaid purchase can still be paid.
     pub pay_url: Option<&'a str>,
@@ -65,10 +67,15 @@ impl WaitingPage<'_> {
                 }
                 p.lead role="status" {
                     "“" bdi { (self.name) } "” on the plan " (self.plan) " is ready in a few seconds. "
-                    "This page then shows the key by itself."
+                    @if self.shows_key { "This page then shows the key by itself." }
+                    @else { "This page then says so by itself." }
                 }
-                p.muted { "You can close it: the key will also be in your account." }
-                p.actions { a.quiet href="/account" { "Go to my account" } }
+                @if self.shows_key {
+                    p.muted { "You can close it: the key will also be in your account." }
+                    p.actions { a.quiet href="/account" { "Go to my account" } }
+                } @else {
+                    p.muted { "You can close it: the key will be in your profile in the developer portal." }
+                }
             }
         }
     }
@@ -262,11 +269,13 @@ fn welcome() -> Markup {
 /// The consumer's own page.
 #[derive(Debug)]
 pub struct AccountPage<'a> {
-    pub full_name: String,
+    pub full_name: Option<String>,
     pub email: &'a str,
     /// Whether messages are sent, but none to this address, because it is not confirmed.
     pub is_unconfirmed: bool,
     pub lines: Vec<Line>,
+    /// The page with names, address and password, where the developer portal keeps them.
+    pub profile_elsewhere: Option<String>,
     /// What has just been changed, in a sentence.
     pub changed: Option<&'static str>,
     pub csrf: &'a str,
@@ -277,11 +286,18 @@ impl AccountPage<'_> {
         let content = html! {
             div.intro {
                 h1 { "My account" }
-                p.lead { (self.full_name) " " (PreEscaped("&middot;")) " " (self.email) }
-                p.small {
-                    a href="/account/profile" { "Name and e-mail" } " · "
-                    a href="/account/password" { "Password" } " · "
-                    a #close href="/account/close" { "Close the account" }
+                p.lead {
+                    @if let Some(name) = &self.full_name { (name) " " (PreEscaped("&middot;")) " " }
+                    (self.email)
+                }
+                @if let Some(address) = &self.profile_elsewhere {
+                    p.small { a href=(address) { "Name, e-mail and password are in the developer portal" } }
+                } @else {
+                    p.small {
+                        a href="/account/profile" { "Name and e-mail" } " · "
+                        a href="/account/password" { "Password" } " · "
+                        a #close href="/account/close" { "Close the account" }
+                    }
                 }
             }
             @if let Some(changed) = self.changed { p.alert role="status" { (changed) } }
@@ -398,6 +414,7 @@ mod tests {
             name: "Weather",
             plan: "Basic",
             progress: Progress::Preparing,
+            shows_key: true,
             status_url: "/api/checkout/c-1/status".to_owned(),
             pay_url: None,
             plan_url: "/subscribe/basic".to_owned(),

@@ -1,6 +1,7 @@
 //! Azure API Management's management API as documented for `api-version` 2024-05-01, Entra's token
 //! endpoint, and Log Analytics' query endpoint.
 
+pub mod accounts;
 mod arm;
 mod entra;
 pub mod logs;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::Limits;
 
-/// A developer account. Its password is accepted by the management API and forgotten: nothing in
-/// the sandbox can check one.
+/// A developer account. Its password is kept apart; only the developer portal's own sign-in asks for
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     pub id: String,

@@ -77,6 +77,9 @@ pub struct State {
     pub logs: Logs,
     /// Deletions that a client may still ask after, by id: how often it is told to wait.
     pub deletions: BTreeMap<String, u32>,
+    /// Digests of the passwords of users, by their ids.
+    #[serde(default)]
+    pub(super) passwords: BTreeMap<String, String>,
     /// How many rows one answer of the management API carries at most.
     pub page_size: usize,
     /// Signs the developer portal's sign-in tokens.
@@ -127,6 +130,7 @@ impl State {
             usage: Usage::default(),
             logs: Logs::default(),
             deletions: BTreeMap::new(),
+            passwords: BTreeMap::new(),
             page_size: PAGE_SIZE,
             sso_key: new_validation_key(),
             version: 3,

@@ -2,9 +2,10 @@
 //!
 //! Each of the routes in [`redirects`] sends the browser to the delegation endpoint and stops there,
 //! as Azure's managed portal does, with one exception: its classic widget for subscriptions also
-//! cancels by itself. What the portal would do itself without delegation (passwords, its own
-//! subscription form) it does not do.
+//! cancels by itself. Where accounts are not delegated, the portal has sign-in and account pages of its
+//! own ([`account`]); its own subscription form it does not have.
 
+pub mod account;
 pub mod apis;
 pub mod delegation;
 pub mod frame;
@@ -44,12 +45,13 @@ pub fn router(portal: Portal) -> Router {
         .route("/products/{id}", get(products::show))
         .route("/apis", get(apis::list))
         .route("/apis/{id}", get(apis::show).post(apis::call))
-        .route("/profile", get(profile::show))
+        .route("/profile", get(profile::show).post(account::change))
+        .route("/profile/close", post(account::close))
         .route("/subscriptions/{id}/rename", post(profile::rename))
         .route("/subscriptions/{id}/regenerate", post(profile::regenerate))
         .route("/subscriptions/{id}/cancel", post(profile::cancel))
-        .route("/signin", get(redirects::sign_in))
-        .route("/signup", get(redirects::sign_up))
+        .route("/signin", get(redirects::sign_in).post(account::sign_in))
+        .route("/signup", get(redirects::sign_up).post(account::sign_up))
         .route("/signin-sso", get(session::sign_in))
         .route("/signout", get(redirects::sign_out))
         .route("/change-password", get(redirects::change_password))

@@ -8,9 +8,10 @@ use maud::{Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
+use super::account;
 use super::frame::{page, problem};
 use super::products::address;
-use super::redirects::{delegates_subscriptions, sign_in_first};
+use super::redirects::{delegates_accounts, delegates_subscriptions, sign_in_first};
 use super::session::Viewer;
 use crate::sandbox::apim::model::{Subscription, SubscriptionState, User};
 use crate::sandbox::apim::state::KeyKind;
@@ -32,7 +33,7 @@ pub async fn show(viewer: Viewer, Query(shown): Query<Shown>) -> Response {
     let subscriptions = viewer.portal.azure.subscriptions_of(&user.id);
     let main = html! {
         h1 { "Profile" }
-        (account(user))
+        (account_of(&viewer, user))
         h2 { "Subscriptions" }
         @if subscriptions.is_empty() {
             p { "You have none yet. " a href="/products" { "Choose a product" } "." }
@@ -46,7 +47,7 @@ pub async fn show(viewer: Viewer, Query(shown): Query<Shown>) -> Response {
     page(&viewer, "Profile", "/profile", main)
 }
 
-fn account(user: &User) -> Markup {
+fn account_of(viewer: &Viewer, user: &User) -> Markup {
     html! {
         dl.pairs {
             dt { "E-mail" } dd { (user.email) }
@@ -54,6 +55,12 @@ fn account(user: &User) -> Markup {
             dt { "Last name" } dd { (user.last_name) }
             dt { "Registered" } dd { (user.registered_at.format("%-d %B %Y")) }
         }
+        @if delegates_accounts(&viewer.portal) { (delegated_pages()) } @else { (account::forms(user)) }
+    }
+}
+
+fn delegated_pages() -> Markup {
+    html! {
         div.row {
             a #change-profile.button href="/delegation-changeProfile" { "Change name or e-mail" }
             a #change-password.button href="/change-password" { "Change password" }

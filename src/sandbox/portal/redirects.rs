@@ -7,10 +7,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::Portal;
 use super::delegation::{Operation, signed_url};
 use super::frame::problem;
 use super::session::{Viewer, signed_out};
+use super::{Portal, account};
 use crate::sandbox::page::found;
 
 #[derive(Debug, Deserialize)]
@@ -58,11 +58,17 @@ enum Switch {
 
 pub async fn sign_in(viewer: Viewer, Query(Return { return_url }): Query<Return>) -> Response {
     let return_url = &return_url;
+    if !delegates_accounts(&viewer.portal) {
+        return account::sign_in_page(&viewer, return_url);
+    }
     delegated(&viewer, Switch::Accounts, Operation::SignIn { return_url })
 }
 
 pub async fn sign_up(viewer: Viewer, Query(Return { return_url }): Query<Return>) -> Response {
     let return_url = &return_url;
+    if !delegates_accounts(&viewer.portal) {
+        return account::sign_up_page(&viewer, return_url);
+    }
     delegated(&viewer, Switch::Accounts, Operation::SignUp { return_url })
 }
 
@@ -135,6 +141,11 @@ pub fn delegates_subscriptions(portal: &Portal) -> bool {
     is_delegated(portal, Switch::Subscriptions)
 }
 
+/// Whether the portal hands sign-in, sign-up and the account's pages over.
+pub fn delegates_accounts(portal: &Portal) -> bool {
+    is_delegated(portal, Switch::Accounts)
+}
+
 fn is_delegated(portal: &Portal, switch: Switch) -> bool {
     endpoint(portal, switch).is_some()
 }
@@ -182,8 +193,7 @@ fn endpoint(portal: &Portal, switch: Switch) -> Option<(String, String)> {
 fn not_delegated(viewer: &Viewer, switch: Switch) -> Response {
     let sentence = match switch {
         Switch::Accounts => {
-            "Delegation of sign-in and accounts is off, and the sandbox's portal keeps no passwords \
-             of its own."
+            "Delegation of sign-in and accounts is off: the profile has the portal's own forms."
         }
         Switch::Subscriptions => {
             "Delegation of subscriptions is off, and the sandbox's portal does not take \

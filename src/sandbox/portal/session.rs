@@ -85,10 +85,15 @@ pub async fn sign_in(
         let sentence = "The token is false or over, or its user does not exist or is not active.";
         return problem(&viewer, StatusCode::FORBIDDEN, "Sign-in failed", sentence);
     }
-    let value = utf8_percent_encode(&request.token, NON_ALPHANUMERIC);
-    let cookie = format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Lax");
     let landing = landing(request.return_url.as_deref());
+    let cookie = cookie(&request.token);
     ([(header::SET_COOKIE, cookie)], found(landing)).into_response()
+}
+
+/// The `Set-Cookie` with a token that signs in.
+pub fn cookie(token: &str) -> String {
+    let value = utf8_percent_encode(token, NON_ALPHANUMERIC);
+    format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Lax")
 }
 
 /// Forgets the token, on the way to wherever `response` leads.
@@ -109,7 +114,7 @@ fn is_readable(token: &str) -> bool {
 
 /// Where a sign-in ends: at `return_url` when the portal's rules let it pass, else at `/`.
 /// Absolute URLs and paths with a trailing slash do not pass.
-fn landing(return_url: Option<&str>) -> &str {
+pub fn landing(return_url: Option<&str>) -> &str {
     const REFUSED: [&str; 5] = ["//", "..", "/.", "~", "\\"];
     return_url
         .filter(|url| {

@@ -217,7 +217,7 @@ async fn a_session_ends_with_its_token_or_when_the_user_is_blocked() {
 async fn sign_in_and_sign_up_go_to_the_delegation_endpoint_only_when_it_is_set() {
     let browser = Browser::new();
     let page = browser.text("/signup").await;
-    assert!(page.contains("Delegation of sign-in and accounts is off"));
+    assert!(page.contains("The developer portal keeps this account itself"));
     browser.portal.azure.set_delegation(DELEGATION_URL);
     let response = browser.get("/signup").await;
     let start = format!("{DELEGATION_URL}?returnUrl=%2F&operation=SignUp&salt=");
@@ -385,4 +385,45 @@ async fn the_try_it_form_calls_only_what_the_api_has_and_says_when_nothing_answe
         .post("/apis/weather", "path=/weather/today&subscription=sub_ada")
         .await;
     assert!(text(response).await.contains("No answer: "));
+}
+
+#[tokio::test]
+async fn without_delegation_of_accounts_the_portal_signs_people_up_and_in_itself() {
+    let mut browser = Browser::new();
+    let form = "firstName=Eve&lastName=Novak&email=eve@example.test&password=long+enough&returnUrl=/products";
+    let response = browser.post("/signup", form).await;
+    assert_eq!(location(&response), "/products");
+    let refused = browser
+        .post("/signin", "email=eve@example.test&password=wrong")
+        .await;
+    assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let form = "email=eve@example.test&password=long+enough&returnUrl=http://evil.test/";
+    let response = browser.post("/signin", form).await;
+    assert_eq!(location(&response), "/");
+    let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap();
+    browser.cookie = cookie.split(';').next().map(str::to_owned);
+    assert!(browser.text("/profile").await.contains("eve@example.test"));
+    browser
+        .post("/profile", "firstName=Eva&lastName=&password=")
+        .await;
+    let page = browser.text("/profile").await;
+    assert!(page.contains("Eva") && page.contains("Novak"));
+    let response = browser.get("/change-password").await;
+    assert!(
+        text(response)
+            .await
+            .contains("Delegation of sign-in and accounts is off")
+    );
+    browser.post("/profile/close", "").await;
+    assert!(!browser.text("/").await.contains("signed-in-as"));
+}
+
+#[tokio::test]
+async fn with_delegation_of_accounts_the_portals_own_forms_are_refused() {
+    let browser = Browser::signed_in("ada");
+    for path in ["/signin", "/signup", "/profile", "/profile/close"] {
+        let response = browser.post(path, "").await;
+        assert_eq!(response.status(), StatusCode::CONFLICT, "{path}");
+    }
+    assert!(browser.portal.azure.user("ada").is_some());
 }

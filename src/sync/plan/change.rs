@@ -132,12 +132,18 @@ impl fmt::Display for ApimChange {
             Self::ShowToGroup { product, group } => {
                 write!(out, "show the product `{product}` to {group}")
             }
-            Self::SetDelegation { wanted, .. } => write!(
-                out,
-                "delegate sign-in and subscriptions to {} \
-                 (works once the developer portal is published again)",
-                wanted.url.as_deref().unwrap_or_default()
-            ),
+            Self::SetDelegation { wanted, .. } => {
+                let what = if wanted.user_registration {
+                    "sign-in and subscriptions"
+                } else {
+                    "subscriptions, and not sign-in,"
+                };
+                write!(
+                    out,
+                    "delegate {what} to {} (works once the developer portal is published again)",
+                    wanted.url.as_deref().unwrap_or_default()
+                )
+            }
         }
     }
 }

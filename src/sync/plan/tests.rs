@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{ApimChange, Change, PlannedPrice, StripeChange, Wanted, plan};
 use crate::apim::{Api, NewProduct, Product};
 use crate::catalogue::Catalogue;
+use crate::config::SignIn;
 use crate::ids::ProductId;
 use crate::secret::Secret;
 use crate::stripe::{self, Meter, Price, Stripe, WebhookEndpoint};
@@ -15,6 +16,7 @@ const SHIPPED: &str = include_str!("../../../payment/monetizationModels.json");
 /// An installation: what should be, and what is.
 struct Installation {
     catalogue: Catalogue,
+    sign_in: SignIn,
     delegation_keys: Vec<Secret>,
     webhook_secret_known: bool,
     actual: Actual,
@@ -30,6 +32,7 @@ impl Installation {
         };
         Self {
             catalogue: Catalogue::parse(SHIPPED).unwrap(),
+            sign_in: SignIn::Here,
             delegation_keys: vec![Secret::new("bmV3"), Secret::new("b2xk")],
             webhook_secret_known: false,
             actual: Actual {
@@ -53,6 +56,7 @@ impl Installation {
         let wanted = Wanted {
             catalogue: &self.catalogue,
             public_url: "https://billing.example",
+            sign_in: self.sign_in,
             delegation_keys: &self.delegation_keys,
             webhook_secret_known: self.webhook_secret_known,
         };
@@ -290,6 +294,22 @@ fn a_delegation_key_that_we_do_not_know_is_replaced_by_our_current_one() {
         panic!("only the key changes");
     };
     assert_eq!(key.expose(), "bmV3");
+}
+
+#[test]
+fn where_the_developer_portal_signs_people_in_only_subscriptions_are_delegated() {
+    let mut installation = Installation::complete();
+    installation.sign_in = SignIn::DeveloperPortal;
+    let expected = "APIM: delegate subscriptions, and not sign-in, to \
+                    https://billing.example/delegation (works once the developer portal is \
+                    published again)";
+    assert_eq!(installation.sentences(), [expected]);
+    for change in installation.plan().changes {
+        happen(&mut installation.actual, change);
+    }
+    assert_eq!(installation.sentences(), [""; 0]);
+    installation.sign_in = SignIn::Here;
+    assert!(installation.sentences()[0].contains("delegate sign-in and subscriptions"));
 }
 
 #[test]

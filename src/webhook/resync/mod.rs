@@ -11,6 +11,7 @@ mod sides;
 use chrono::{DateTime, Utc};
 
 use super::worker::{Round, WorkError, Worker};
+use crate::apim;
 use crate::store::{jobs, subscriptions};
 pub(super) use sides::as_found;
 use sides::{Difference, FREE, Repair, Sides};
@@ -82,9 +83,12 @@ impl Worker {
             is_whole: true,
             ..Report::default()
         };
-        self.compare_accounts(repair, &mut report, now)?;
-        self.compare_subscriptions(repair, &mut report, now)?;
-        self.compare_customers(repair, &mut report, now)?;
+        let customers = self.stripe.list_customers()?;
+        let in_apim = self.apim.list_subscriptions()?;
+        let holders = rebuild::holders(&customers, &in_apim);
+        self.compare_accounts(&holders, repair, &mut report, now)?;
+        self.compare_subscriptions(in_apim, repair, &mut report, now)?;
+        self.compare_customers(customers, repair, &mut report, now)?;
         self.compare_checkouts(repair, &mut report, now)?;
         self.compare_drafts(repair, &mut report, now)?;
         Ok(report)
@@ -92,12 +96,12 @@ impl Worker {
 
     fn compare_subscriptions(
         &self,
+        apim: Vec<apim::Subscription>,
         repair: bool,
         report: &mut Report,
         now: DateTime<Utc>,
     ) -> Result<(), WorkError> {
         let stripe = self.stripe.list_subscriptions(None)?;
-        let apim = self.apim.list_subscriptions()?;
         let ours = self.store.read(subscriptions::all)?;
         let mut round = Round::default();
         for (id, sides) in sides::by_id(stripe, ours, apim) {

@@ -1,5 +1,7 @@
 //! What a store that was lost gets back besides Stripe's subscriptions.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
 use super::Report;
@@ -9,30 +11,34 @@ use crate::catalogue::naming;
 use crate::ids::{SubscriptionName, UserId};
 use crate::lifecycle::Access;
 use crate::secret::Secret;
-use crate::store::accounts::{self, Account};
+use crate::store::accounts::{self, Account, Followed, Keeper};
 use crate::store::checkouts::{self, Checkout, Session, State};
 use crate::store::invoices;
+use crate::store::profiles::Profile;
 use crate::store::subscriptions::{self, Subscription};
-use crate::stripe::CheckoutSession;
+use crate::stripe::{CheckoutSession, Customer};
 use crate::webhook::draft;
 use crate::webhook::observe::Ownership;
 use crate::webhook::worker::{WorkError, Worker};
 
 impl Worker {
-    /// Accounts of the APIM users that we made. The password is lost: who owns the e-mail address
-    /// sets a new one.
+    /// Accounts of the APIM users that we made, and of those of the developer portal's that have
+    /// something here. A password is lost: who owns the e-mail address sets a new one, or signs in by
+    /// a link as before. An account that the developer portal keeps follows its user.
     pub(super) fn compare_accounts(
         &self,
+        holders: &BTreeSet<UserId>,
         repair: bool,
         report: &mut Report,
         now: DateTime<Utc>,
     ) -> Result<(), WorkError> {
         for user in self.apim.list_users()? {
-            let Some(account) = account_of(&user, now) else {
+            let Some(account) = account_of(&user, holders, now) else {
                 continue;
             };
             let id = account.user_id.clone();
-            if self.store.read(|db| accounts::get(db, &id))?.is_some() {
+            if let Some(known) = self.store.read(|db| accounts::get(db, &id))? {
+                self.compare_account(&known, account, repair, report, now)?;
                 continue;
             }
             let line = format!("APIM's user {id}: there is no account for it.");
@@ -51,15 +57,57 @@ impl Worker {
         Ok(())
     }
 
+    /// Whether an account that the developer portal keeps says what its user says.
+    fn compare_account(
+        &self,
+        known: &Account,
+        user: Account,
+        repair: bool,
+        report: &mut Report,
+        now: DateTime<Utc>,
+    ) -> Result<(), WorkError> {
+        let same = (&known.email, &known.first_name, &known.last_name)
+            == (&user.email, &user.first_name, &user.last_name);
+        if known.kept_by == Keeper::Us || same {
+            return Ok(());
+        }
+        let line = format!(
+            "APIM's user {}: its account has another address or name.",
+            known.user_id
+        );
+        if !repair {
+            report.left.push(line);
+            return Ok(());
+        }
+        let profile = Profile {
+            email: user.email,
+            first_name: user.first_name,
+            last_name: user.last_name,
+        };
+        let followed = self
+            .store
+            .write(move |db| accounts::follow(db, &user.user_id, &profile, now))
+            .wait()?;
+        match followed {
+            Followed::Done(_) => report.repaired.push(line),
+            Followed::AddressTaken(other) => {
+                let taken = format!("The account of {other} has that address.");
+                report.left.push(format!("{line} {taken}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Stripe's customers that we made: an account goes on to use the ones that it has.
     pub(super) fn compare_customers(
         &self,
+        customers: Vec<Customer>,
         repair: bool,
         report: &mut Report,
         now: DateTime<Utc>,
     ) -> Result<(), WorkError> {
         // The oldest first, because that is the order in which they are used.
-        for customer in self.stripe.list_customers()?.into_iter().rev() {
+        for customer in customers.into_iter().rev() {
             let owner = customer.metadata.get(naming::METADATA_USER);
             let Some(user) = owner.and_then(|owner| UserId::parse(owner).ok()) else {
                 continue;
@@ -164,19 +212,46 @@ impl Worker {
     }
 }
 
-/// The account of an APIM user that we made; `None` for others.
-fn account_of(user: &User, now: DateTime<Utc>) -> Option<Account> {
-    let is_ours = user.note.as_deref() == Some(apim::OUR_NOTE) && !user.email.is_empty();
-    let user_id = UserId::parse(&user.id).ok().filter(|_| is_ours)?;
+/// Who has something here: as Stripe's customers and APIM's subscriptions without a part at Stripe
+/// name them.
+pub(super) fn holders(
+    customers: &[Customer],
+    subscriptions: &[apim::Subscription],
+) -> BTreeSet<UserId> {
+    let of_customers = customers.iter().filter_map(|customer| {
+        let owner = customer.metadata.get(naming::METADATA_USER)?;
+        UserId::parse(owner).ok()
+    });
+    let free = subscriptions
+        .iter()
+        .filter(|found| found.id.starts_with(FREE));
+    let of_free_ones = free.filter_map(|found| found.owner.clone());
+    of_customers.chain(of_free_ones).collect()
+}
+
+/// The account of an APIM user that we made, or that the developer portal made and that has something
+/// here; `None` for others.
+fn account_of(user: &User, holders: &BTreeSet<UserId>, now: DateTime<Utc>) -> Option<Account> {
+    let user_id = UserId::parse(&user.id).ok()?;
+    let is_ours = user.note.as_deref() == Some(apim::OUR_NOTE);
+    if user.email.is_empty() || !(is_ours || holders.contains(&user_id)) {
+        return None;
+    }
+    let (kept_by, email_confirmed_at) = if is_ours {
+        (Keeper::Us, None)
+    } else {
+        (Keeper::DeveloperPortal, Some(now))
+    };
     Some(Account {
         user_id,
         email: user.email.to_lowercase(),
-        email_confirmed_at: None,
+        email_confirmed_at,
         password_hash: Secret::new(accounts::NO_PASSWORD),
         first_name: user.first_name.clone(),
         last_name: user.last_name.clone(),
         created_at: now,
         apim_created_at: Some(now),
+        kept_by,
     })
 }
 

@@ -223,7 +223,7 @@ fn request_id() -> HeaderValue {
 }
 
 /// A random id in the form of a GUID.
-fn guid() -> String {
+pub(super) fn guid() -> String {
     let digits = state::new_key();
     format!(
         "{}-{}-{}-{}-{}",

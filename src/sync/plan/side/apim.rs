@@ -4,6 +4,7 @@ use super::super::{ApimChange, Plan, Wanted};
 use crate::apim::{Delegation, NewProduct, Product};
 use crate::catalogue::policy::product_policy;
 use crate::catalogue::{Model, Visibility};
+use crate::config::SignIn;
 use crate::sync::actual::{Actual, ApimProduct};
 use crate::sync::policy;
 
@@ -115,7 +116,7 @@ pub(in super::super) fn delegation(wanted: &Wanted<'_>, actual: &Actual, plan: &
     let settings = Delegation {
         url: Some(format!("{}/delegation", wanted.public_url)),
         subscriptions: true,
-        user_registration: true,
+        user_registration: wanted.sign_in == SignIn::Here,
     };
     let known = actual
         .delegation_key

@@ -43,7 +43,10 @@ pub(crate) fn complete(account: &mut Account, id: &str, buyer: &Buyer) -> Result
     let mut order = order_of(account, &session, now).map_err(Incomplete::Order)?;
     let due = order.due(account).map_err(Incomplete::Order)?;
     let customer = match session["customer"].as_str() {
-        Some(customer) => customer.to_owned(),
+        Some(customer) => {
+            give_email(account, customer, buyer);
+            customer.to_owned()
+        }
         None => new_customer(account, buyer),
     };
     if let Some(entered) = buyer.card {
@@ -78,6 +81,16 @@ pub(crate) fn order_of(
     let none = Map::new();
     let data = session["_subscription_data"].as_object().unwrap_or(&none);
     create::order(account, session["customer"].as_str(), items, data, now)
+}
+
+/// "If the Customer does not have a valid email, Checkout will set the email entered during the session
+/// on the Customer" (Stripe's reference on the session's `customer`).
+fn give_email(account: &mut Account, customer: &str, buyer: &Buyer) {
+    account.update(customer, "customer.updated", |customer| {
+        if customer["email"].is_null() {
+            customer["email"] = buyer.email.clone().into();
+        }
+    });
 }
 
 fn new_customer(account: &mut Account, buyer: &Buyer) -> String {
