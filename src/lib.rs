@@ -19,7 +19,7 @@
 //!
 //! `main` has the commands, a file each in `src/commands`. Effects are at the edge: what is decided
 //! is decided by pure functions ([`lifecycle::decide`], [`catalogue::price::invoice`],
-//! [`sync::plan::plan`], [`metering::window`]), whose callers fetch before and act after.
+//! [`catalogue::estimate`], [`sync::plan::plan`], [`metering::window`]), whose callers fetch before and act after.
 //!
 //! # The way of a purchase
 //!
@@ -114,6 +114,8 @@
 //!   finalized once the subscription is paid up.
 //! - **"No usage" is not "no answer".** A day counts as read only when all of it was
 //!   ([`store::usage::mark_collected`]); a day that shrinks keeps its larger reading.
+//! - **An estimate is arithmetic, not a guess of its own.** [`catalogue::estimate`] says what a day that is
+//!   not known is taken to come to; every amount on a page is [`catalogue::price::invoice`]'s.
 //! - **Amounts are integers of minor units, rates are exact decimals.** [`catalogue::money`]; floats
 //!   do not touch them (clippy denies float arithmetic).
 //! - **A signed delegation request says where a browser comes from, not who it is.**

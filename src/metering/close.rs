@@ -24,7 +24,7 @@ use crate::config::Mode;
 use crate::lifecycle::Status;
 use crate::store::invoices::{Figures, Invoice, State};
 use crate::store::subscriptions::{Period, Subscription};
-use crate::store::{invoices, subscriptions, usage};
+use crate::store::{invoices, period, subscriptions, usage};
 use crate::stripe::{self, InvoiceStatus};
 
 /// How long a draft that was looked at is left alone: each look costs calls to both sides.
@@ -269,7 +269,7 @@ impl Metering {
     ) -> Result<(), MeteringError> {
         let days = period.days(subscription.started_at);
         for day in days.start().iter_days().take_while(|day| day <= days.end()) {
-            let settled = window::settled(day, self.rules.settle);
+            let settled = period::settled(day, self.rules.settle);
             let read_at = self.store.read(|db| usage::collected_at(db, day))?;
             if read_at.is_none_or(|read_at| read_at < settled) {
                 self.collect_day(day, now)?;

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use rusqlite::Connection;
 
-use super::{Metering, MeteringError, Outages, Rules, doubt, window};
+use super::{Metering, MeteringError, Outages, Rules, doubt};
 use crate::apim::{UsageRow, UsageSource};
 use crate::store::findings::{self, Kind};
 use crate::store::usage::{Calls, Day};
-use crate::store::{StoreError, subscriptions, usage};
+use crate::store::{StoreError, period, subscriptions, usage};
 
 /// The farthest back that days are filled in: Stripe takes no older meter events.
 const FARTHEST_BACK: Days = Days::new(35);
@@ -137,7 +137,7 @@ impl Metering {
         let Some(check) = &self.check else {
             return Ok(Opinion::None);
         };
-        if now < window::settled(day, self.rules.settle) {
+        if now < period::settled(day, self.rules.settle) {
             return Ok(Opinion::None);
         }
         let second = self.ask(&check.source, day, now)?;
@@ -253,7 +253,7 @@ fn missed(
 
 fn is_final(read: &HashMap<NaiveDate, DateTime<Utc>>, rules: &Rules, day: NaiveDate) -> bool {
     read.get(&day)
-        .is_some_and(|read_at| *read_at >= window::settled(day, rules.settle))
+        .is_some_and(|read_at| *read_at >= period::settled(day, rules.settle))
 }
 
 /// Calls that are not of our subscriptions.
@@ -347,7 +347,7 @@ mod tests {
 
     use super::{Rules, UsageRow, days_due, missed, split};
     use crate::config::Mode;
-    use crate::metering::window;
+    use crate::store::period;
 
     const SETTLE: TimeDelta = TimeDelta::hours(12);
 
@@ -366,7 +366,7 @@ mod tests {
             mode: Mode::Live,
         };
         let well = read.iter().map(|text| day(text));
-        let well = well.map(|day| (day, window::settled(day, SETTLE)));
+        let well = well.map(|day| (day, period::settled(day, SETTLE)));
         let partly = partly.iter().map(|text| day(text));
         let partly = partly.map(|day| (day, day.and_time(NaiveTime::MIN).and_utc()));
         let read: HashMap<_, _> = well.chain(partly).collect();
@@ -419,7 +419,7 @@ mod tests {
         };
         let read = |days: &[&str]| -> HashMap<_, _> {
             let days = days.iter().map(|text| day(text));
-            days.map(|day| (day, window::settled(day, SETTLE)))
+            days.map(|day| (day, period::settled(day, SETTLE)))
                 .collect()
         };
         let today = day("2026-03-11");

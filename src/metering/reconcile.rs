@@ -16,6 +16,7 @@ use crate::lifecycle::Status;
 use crate::store::disagreements::{self, Disagreement};
 use crate::store::invoices::{self, Figures, Invoice, State};
 use crate::store::jobs;
+use crate::store::period::settled;
 use crate::store::subscriptions::{self, Period, Subscription};
 use crate::store::usage::{self, Calls, PushState};
 use crate::stripe::InvoiceStatus;
@@ -232,7 +233,7 @@ impl Metering {
 
     /// The days of all subjects that should be known for good by now.
     fn days_of(&self, subjects: &[Subject], now: DateTime<Utc>) -> BTreeSet<NaiveDate> {
-        let known = |day: NaiveDate| window::settled(day, self.rules.settle) + JOBS_TURN <= now;
+        let known = |day: NaiveDate| settled(day, self.rules.settle) + JOBS_TURN <= now;
         let ranges = subjects.iter().map(Subject::days);
         let first = ranges.clone().map(|days| *days.start()).min();
         let last = ranges.map(|days| *days.end()).max();

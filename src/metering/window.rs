@@ -1,6 +1,6 @@
 //! When the usage of a billing period is complete, and when in it a total may be reported. Pure.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
 use crate::store::period::{Period, first_day_at_or_after};
 
@@ -15,11 +15,6 @@ pub fn usage_ends(period: Period) -> DateTime<Utc> {
     first_day_at_or_after(period.end)
         .and_time(NaiveTime::MIN)
         .and_utc()
-}
-
-/// The moment from which on a reading of a day's calls is taken as final.
-pub fn settled(day: NaiveDate, settle: TimeDelta) -> DateTime<Utc> {
-    day.and_time(NaiveTime::MIN).and_utc() + TimeDelta::days(1) + settle
 }
 
 /// The timestamp of the next report of a period's total at `now`, given that of the one before.

@@ -22,6 +22,7 @@ pub mod delegation;
 mod delivery;
 pub mod developer_portal;
 mod directory;
+mod estimate;
 mod keys;
 mod links;
 mod new_address;
@@ -101,6 +102,8 @@ pub struct Portal {
     /// Without a trailing slash.
     public_url: String,
     session_length: TimeDelta,
+    /// How long after its end a day's usage is taken as settled.
+    settle: TimeDelta,
     legal_url: Option<String>,
     policy: HeaderValue,
 }
@@ -134,6 +137,7 @@ impl Portal {
             outbox: Outbox::off(),
             public_url: settings.public_url.clone(),
             session_length: TimeDelta::hours(i64::from(settings.session_hours)),
+            settle: TimeDelta::hours(config.metering.settle_hours.into()),
             legal_url: settings.legal_url.clone(),
             policy: content_security_policy(&targets.map(String::as_str)),
         }
@@ -232,7 +236,8 @@ pub fn routes(portal: Portal) -> Router {
         .route("/api/monetization-models/{id}", get(plans::show_model))
         .route("/api/checkout/session", post(checkout::create_session))
         .route("/api/checkout/{id}/status", get(subscriptions::show_status))
-        .route("/api/subscriptions/{id}/status", get(cancel::show_status));
+        .route("/api/subscriptions/{id}/status", get(cancel::show_status))
+        .route("/api/subscriptions/{id}/estimate", get(estimate::show_json));
     let all = pages
         .merge(json)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

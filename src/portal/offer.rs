@@ -113,7 +113,7 @@ fn included(model: &Model) -> Vec<String> {
 }
 
 /// `100 calls a minute`.
-fn in_words(limit: Limit) -> String {
+pub(super) fn in_words(limit: Limit) -> String {
     let calls = thousands(limit.calls);
     let window = match limit.renewal_seconds {
         0 => "in all".to_owned(),

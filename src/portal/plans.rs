@@ -26,7 +26,7 @@ impl Portal {
             .ok_or_else(no_such_plan)
     }
 
-    fn offers(&self) -> impl Iterator<Item = &Model> {
+    pub(super) fn offers(&self) -> impl Iterator<Item = &Model> {
         self.catalogue
             .models()
             .iter()

@@ -73,6 +73,7 @@ fn changed(what: Option<&str>) -> Option<&'static str> {
 /// `GET /account/subscriptions/{id}`
 pub(super) async fn show_subscription(
     State(portal): State<Arc<Portal>>,
+    Now(now): Now,
     signed_in: SignedIn,
     Named(id): Named<SubscriptionId>,
     RawQuery(query): RawQuery,
@@ -80,20 +81,34 @@ pub(super) async fn show_subscription(
     let subscription = portal.own_subscription(&id, &signed_in)?;
     let notice = query_value(query.as_deref(), "regenerated");
     let notice = notice.and_then(|word| Notice::parse(&word));
-    subscription_page(&portal, &signed_in, subscription, notice, None).await
+    let arrival = Arrival::Later(notice);
+    subscription_page(&portal, &signed_in, subscription, arrival, now).await
 }
 
-/// The subscription with its keys; right after the purchase if `bought` is given.
+/// What brings somebody to the page of a subscription.
+enum Arrival<'a> {
+    /// Right after the purchase.
+    Bought(&'a Checkout),
+    /// Later, maybe after a key was to be regenerated.
+    Later(Option<Notice>),
+}
+
+/// The subscription with its keys, and what its period comes to.
 async fn subscription_page(
     portal: &Arc<Portal>,
     signed_in: &SignedIn,
     subscription: Subscription,
-    notice: Option<Notice>,
-    bought: Option<&Checkout>,
+    arrival: Arrival<'_>,
+    now: DateTime<Utc>,
 ) -> Result<Response, Failure> {
+    let (notice, bought) = match arrival {
+        Arrival::Bought(checkout) => (None, Some(checkout)),
+        Arrival::Later(notice) => (notice, None),
+    };
     let keys = portal.keys(&subscription).await?;
     let owed = portal.owed(&subscription).await?;
     let notes = portal.notes(&subscription)?;
+    let estimate = portal.estimate(&subscription, now)?;
     let return_path = bought.and_then(|checkout| checkout.return_path.as_deref());
     let content = SubscriptionPage {
         line: portal.line(&subscription)?,
@@ -101,6 +116,10 @@ async fn subscription_page(
         notes: &notes,
         owed: &owed,
         notice,
+        // Right after the purchase there is nothing to reckon with.
+        estimate: estimate
+            .filter(|_| bought.is_none())
+            .map(|estimate| estimate.card()),
         fresh: bought.is_some() && keys.is_some(),
         portal_link: &portal_link(return_path),
         csrf: &signed_in.csrf(),
@@ -170,8 +189,8 @@ pub(super) async fn show_checkout(
     let plan = portal.plan_name(&checkout.product_id);
     match (progress, subscription, &looker.signed_in) {
         (Progress::Ready, Some(subscription), Some(signed_in)) => {
-            let bought = Some(&checkout);
-            return subscription_page(&portal, signed_in, subscription, None, bought).await;
+            let arrival = Arrival::Bought(&checkout);
+            return subscription_page(&portal, signed_in, subscription, arrival, now).await;
         }
         (Progress::Ready, Some(_), None) => {
             let what = (checkout.name.as_str(), plan.as_str());
@@ -345,7 +364,7 @@ pub(super) fn day(moment: DateTime<Utc>) -> String {
 }
 
 /// The first and the last day of a period; its end does not belong to it.
-fn period_in_words(period: Period) -> String {
+pub(super) fn period_in_words(period: Period) -> String {
     let last = period.end - TimeDelta::seconds(1);
     let same = |pattern: &str| {
         period.start.format(pattern).to_string() == last.format(pattern).to_string()

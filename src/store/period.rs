@@ -1,8 +1,8 @@
-//! Billing periods, and which UTC days belong to them.
+//! Billing periods, which UTC days belong to them, and when a day is known for good.
 
 use std::ops::RangeInclusive;
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 
 /// A billing period: the start belongs to it, the end does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,11 @@ pub fn first_day_at_or_after(moment: DateTime<Utc>) -> NaiveDate {
     } else {
         day.checked_add_days(Days::new(1)).unwrap_or(day)
     }
+}
+
+/// The moment from which on a reading of a day's calls is taken as final.
+pub fn settled(day: NaiveDate, settle: TimeDelta) -> DateTime<Utc> {
+    day.and_time(NaiveTime::MIN).and_utc() + TimeDelta::days(1) + settle
 }
 
 #[cfg(test)]

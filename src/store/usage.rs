@@ -123,6 +123,42 @@ pub fn of_day(db: &Connection, day: NaiveDate) -> Result<HashMap<String, Calls>,
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// What is known of a subscription's `days`, both ends included, in their order. A day without any
+/// call has no row.
+pub fn of_days(
+    db: &Connection,
+    subscription_id: &str,
+    days: &RangeInclusive<NaiveDate>,
+) -> Result<Vec<(NaiveDate, Calls)>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT day, success, blocked, failed, other FROM usage_days
+         WHERE subscription_id = ?1 AND day BETWEEN ?2 AND ?3 ORDER BY day",
+    )?;
+    let range = (
+        subscription_id,
+        days.start().to_string(),
+        days.end().to_string(),
+    );
+    let mut rows = statement.query(range)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let calls = Calls {
+            success: row.get(1)?,
+            blocked: row.get(2)?,
+            failed: row.get(3)?,
+            other: row.get(4)?,
+        };
+        found.push((parse_day(&row.get::<_, String>(0)?)?, calls));
+    }
+    Ok(found)
+}
+
+/// A day as the store keeps it.
+pub(super) fn parse_day(text: &str) -> Result<NaiveDate, StoreError> {
+    let parsed = text.parse();
+    parsed.map_err(|_| StoreError::Nonsense(format!("the day {text}")))
+}
+
 /// That `day` was read completely: `rows` of ours, `unknown_rows` that are not, and the `calls` of
 /// everybody.
 pub fn mark_collected(
@@ -179,10 +215,7 @@ pub fn collected_since(
     let mut days = HashMap::new();
     while let Some(row) = rows.next()? {
         let day: String = row.get(0)?;
-        let parsed = day
-            .parse()
-            .map_err(|_| StoreError::Nonsense(format!("the day {day}")))?;
-        days.insert(parsed, time(row.get(1)?)?);
+        days.insert(parse_day(&day)?, time(row.get(1)?)?);
     }
     Ok(days)
 }

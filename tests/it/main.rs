@@ -9,6 +9,7 @@ mod support;
 mod access;
 mod account;
 mod arithmetic;
+mod bill;
 mod cancel;
 mod checkout;
 mod cli;

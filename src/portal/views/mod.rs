@@ -5,6 +5,7 @@
 pub mod account;
 pub mod cancel;
 pub mod close;
+pub mod estimate;
 pub mod keys;
 pub mod links;
 pub mod owed;

@@ -3,6 +3,7 @@
 use maud::{Markup, PreEscaped, html};
 
 use super::cancel::Ending;
+use super::estimate::EstimateCard;
 use super::keys::{Notice, key_boxes};
 use super::owed::Owed;
 use crate::apim::Keys;
@@ -223,6 +224,8 @@ pub struct SubscriptionPage<'a> {
     pub owed: &'a Owed,
     /// What became of a key that was to be regenerated.
     pub notice: Option<Notice>,
+    /// What the running period comes to.
+    pub estimate: Option<EstimateCard>,
     /// Right after the purchase.
     pub fresh: bool,
     /// The way back to the developer portal.
@@ -250,6 +253,7 @@ impl SubscriptionPage<'_> {
                         a href="/account" { "All my subscriptions" }
                     }
                 }
+                @if let Some(estimate) = &self.estimate { (estimate.render()) }
             }
         };
         page.render(viewer, &content)
@@ -377,6 +381,7 @@ mod tests {
             notes: &[],
             owed: &Owed::Nothing,
             notice: None,
+            estimate: None,
             fresh: true,
             portal_link: "/to-portal",
             csrf: "token",
