@@ -95,6 +95,12 @@ name_type!(
 );
 
 name_type!(
+    /// Stripe's id of an invoice, as it stands in an address.
+    InvoiceId,
+    |text| plain_id("invoice id", text)
+);
+
+name_type!(
     /// The id of a purchase: a UUID of ours.
     CheckoutId,
     |text| plain_id("checkout id", text)

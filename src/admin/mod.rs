@@ -1,6 +1,7 @@
 //! The status page, on a listener of its own: what happened, what waits and what failed.
 
 mod auth;
+mod evidence;
 mod health;
 mod mail;
 mod metrics;
@@ -89,6 +90,8 @@ struct Status {
     subscriptions: Vec<subscriptions::Subscription>,
     drafts: Vec<invoices::Invoice>,
     reconciliation: Reconciliation,
+    /// The newest that are final.
+    invoices: Vec<invoices::Invoice>,
     mail: mail::Mail,
     /// What consumers asked for and failed when it was last tried.
     requests: Vec<store::requests::Request>,
@@ -177,6 +180,7 @@ fn read_status(
                 total: disagreements::count(db)?,
                 newest: disagreements::newest(db, ROWS)?,
             },
+            invoices: invoices::newest_final(db, ROWS)?,
             mail: mail::read(db, outbox)?,
             requests: store::requests::in_trouble(db, ROWS)?,
             reversals: reversals::newest(db, REVERSALS)?,
@@ -189,6 +193,8 @@ pub fn routes(admin: Admin) -> Router {
     let guarded = Router::new()
         .route("/", get(show))
         .route("/metrics", get(show_metrics))
+        .route("/invoices/{id}", get(evidence::show))
+        .route("/invoices/{id}/days.csv", get(evidence::download))
         .route("/inbox/retry", post(retry))
         .route("/inbox/dismiss", post(dismiss))
         .route("/subscriptions/retry", post(retry_subscription))

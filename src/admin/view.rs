@@ -1,6 +1,7 @@
 //! The status page as markup. Pure.
 
 mod attention;
+mod invoices;
 mod mail;
 mod reconciliation;
 mod requests;
@@ -11,6 +12,7 @@ use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use super::Status;
+use crate::catalogue::evidence::Sheet;
 use crate::config::Mode;
 use crate::lifecycle::Access;
 use crate::store::invoices::{Invoice, State};
@@ -41,6 +43,15 @@ impl Standing {
 }
 
 pub(super) fn status_page(status: &Status) -> Markup {
+    frame(status.now, &content(status))
+}
+
+/// The days behind an invoice.
+pub(super) fn invoice_page(sheet: &Sheet, now: DateTime<Utc>) -> Markup {
+    frame(now, &invoices::content(sheet))
+}
+
+fn frame(now: DateTime<Utc>, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -60,10 +71,10 @@ pub(super) fn status_page(status: &Status) -> Markup {
                             img src=(assets::url("mark.svg")) alt="" width="28" height="28";
                             span { "Tollhouse status" }
                         }
-                        p.as-of { "As of " (moment(status.now)) }
+                        p.as-of { "As of " (moment(now)) }
                     }
                 }
-                main #content { (content(status)) }
+                main #content { (content) }
             }
         }
     }
@@ -94,6 +105,7 @@ fn content(status: &Status) -> Markup {
         (usage::section(&status.findings, status.now))
         (drafts(&status.drafts))
         (reconciliation::section(&status.reconciliation))
+        (invoices::section(&status.invoices))
         (attention::section(status))
         (requests::section(&status.requests))
         (mail::section(&status.mail))

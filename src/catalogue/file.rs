@@ -317,12 +317,8 @@ fn read_limit(reader: &mut Reader<'_>, node: &Node<'_>, kind: LimitKind) -> Opti
 }
 
 fn read_billable(reader: &mut Reader<'_>, object: &mut Object<'_>) -> Option<Vec<StatusClass>> {
-    const CLASSES: &[(&str, StatusClass)] = &[
-        ("success", StatusClass::Success),
-        ("failed", StatusClass::Failed),
-        ("other", StatusClass::Other),
-    ];
     const FIX: &str = "write some of \"success\", \"failed\" and \"other\", each once";
+    let choices = StatusClass::ALL.map(|class| (class.word(), class));
     let Some(node) = object.take("billable") else {
         return Some(vec![StatusClass::Success, StatusClass::Other]);
     };
@@ -333,7 +329,7 @@ fn read_billable(reader: &mut Reader<'_>, object: &mut Object<'_>) -> Option<Vec
             reader.refuse(item, "blocked calls are never billed", "remove it");
             continue;
         }
-        let class = reader.choice(item, CLASSES);
+        let class = reader.choice(item, &choices);
         if class.is_some_and(|class| classes.contains(&class)) {
             reader.refuse(item, "stands here twice", FIX);
         }

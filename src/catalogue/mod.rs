@@ -5,6 +5,7 @@
 //! the words that a consumer reads. Pure: it reads text that it is given and does nothing else.
 
 pub mod estimate;
+pub mod evidence;
 pub mod file;
 pub mod money;
 pub mod naming;
@@ -242,6 +243,23 @@ pub enum StatusClass {
     Failed,
     /// Everything else (`callCountOther`).
     Other,
+}
+
+impl StatusClass {
+    pub const ALL: [Self; 3] = [Self::Success, Self::Failed, Self::Other];
+
+    /// Its name in the file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::Other => "other",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.word() == word)
+    }
 }
 
 /// Whether a product is offered to new subscribers.

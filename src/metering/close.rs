@@ -18,10 +18,11 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::compare::{self, Shown};
-use super::{Metering, MeteringError, Outages, stamp, window};
+use super::{Metering, MeteringError, Outages, evidence, stamp, window};
 use crate::catalogue::price;
 use crate::config::Mode;
 use crate::lifecycle::Status;
+use crate::store;
 use crate::store::invoices::{Figures, Invoice, State};
 use crate::store::subscriptions::{Period, Subscription};
 use crate::store::{invoices, period, subscriptions, usage};
@@ -206,8 +207,7 @@ impl Metering {
         // Should Azure stay silent until the backstop, Stripe bills at least what is known.
         let reported_just_now = self.push_total(subscription, invoice.period, now)?;
         read?;
-        let calls = self.billable_calls(subscription, invoice.period)?;
-        let ours = self.our_figures(subscription, calls)?;
+        let ours = self.keep_days(&invoice, subscription, now)?;
         let invoice = Invoice {
             ours: Some(ours),
             ..invoice
@@ -328,13 +328,12 @@ impl Metering {
         fetched: &stripe::Invoice,
         now: DateTime<Utc>,
     ) -> Result<State, MeteringError> {
-        let ours = match invoice.ours {
-            Some(ours) => ours,
-            None => self.our_figures(
-                subscription,
-                self.billable_calls(subscription, invoice.period)?,
-            )?,
-        };
+        let ours = self.kept_figures(&invoice, subscription, now)?;
+        // The answer to the finalization lists ten lines at most, and a tier may take two.
+        let is_cut_off = !fetched.lines_complete;
+        let whole = is_cut_off.then(|| self.stripe.get_invoice(&invoice.id));
+        let whole = whole.transpose()?;
+        let fetched = whole.as_ref().unwrap_or(fetched);
         let amount = fetched.usage_amount();
         let quantity = fetched.usage_quantity();
         let stripes = Figures {
@@ -353,10 +352,18 @@ impl Metering {
             ours: Some(ours),
             stripes: Some(stripes),
             hosted_invoice_url: fetched.hosted_invoice_url.clone(),
-            problem: problem.or(invoice.problem),
+            // What went wrong on the way is of no interest where the end is as it should be.
+            problem: problem.or(invoice.problem.filter(|_| stripes != ours)),
+            updated_at: now,
             ..invoice
         };
-        self.keep(ended, now)
+        let lines = evidence::lines(fetched);
+        let change = self.store.write(move |db| {
+            store::evidence::keep_lines(db, &ended.id, &lines)?;
+            invoices::save(db, &ended)
+        });
+        change.wait()?;
+        Ok(State::Finalized)
     }
 
     pub(super) fn keep(

@@ -21,6 +21,7 @@ mod collect;
 mod compare;
 mod doubt;
 mod ending;
+mod evidence;
 mod recall;
 pub mod reconcile;
 mod report;

@@ -16,7 +16,7 @@ use crate::store::invoices::{Invoice, State};
 use crate::store::subscriptions::testing::subscription;
 use crate::store::testing::{Scratch, scratch};
 use crate::store::usage::{Calls, Day, PushState};
-use crate::store::{Store, invoices, subscriptions, usage};
+use crate::store::{Store, evidence, invoices, subscriptions, usage};
 use crate::stripe::Stripe;
 
 const CATALOGUE: &str = include_str!("../../payment/monetizationModels.json");
@@ -260,4 +260,103 @@ fn a_draft_is_claimed_before_its_backstop_and_never_after_it() {
     metering.claim_drafts(at(4, 3, 1)).unwrap();
     assert_eq!(late.sent("/v1/invoices/in_1", |_| String::new()).len(), 0);
     assert_eq!(late.draft().state, State::Settling);
+}
+
+/// March's invoice with these amounts on its lines: 1,234 calls, and more of them where it is
+/// `cut_off`.
+fn march_at_stripe(status: &str, amounts: &[i64], cut_off: bool) -> Reply {
+    let period = subscription("sub_1").period.unwrap();
+    let line = |(position, amount): (usize, &i64)| {
+        json!({
+            "id": format!("il_{position}"), "amount": amount, "description": "Calls",
+            "quantity": if position == 0 { 1_234 } else { 0 },
+            "parent": {"subscription_item_details": {"subscription_item": "si_1"}},
+            "period": {"start": period.start.timestamp(), "end": period.end.timestamp()},
+        })
+    };
+    let lines: Vec<_> = amounts.iter().enumerate().map(line).collect();
+    let invoice = json!({
+        "id": "in_1", "status": status, "auto_advance": true, "currency": "usd",
+        "period_start": 0, "period_end": 10, "created": 10,
+        "total": 0, "amount_due": 0, "amount_paid": 0,
+        "lines": {"data": lines, "has_more": cut_off},
+    });
+    reply(200, invoice.to_string())
+}
+
+#[test]
+fn lines_that_the_answer_to_the_finalization_leaves_out_are_read_and_kept() {
+    // 1,234 calls at 0.15 cents are 185 cents.
+    let bench = Bench::start(|seen| match seen.target.as_str() {
+        "/v1/invoices/in_1" => march_at_stripe("draft", &[100, 85], false),
+        "/v1/invoices/in_1/finalize" => march_at_stripe("open", &[100], true),
+        METER_EVENTS => reply(200, "{}"),
+        target if target.contains("event_summaries") => reply(
+            200,
+            r#"{"data":[{"aggregated_value":1234.0}],"has_more":false}"#,
+        ),
+        _ => reply(200, r#"{"value":[]}"#),
+    });
+    bench.discover(State::Settling);
+    let metering = bench.metering(&bench.scratch.store);
+    metering.close(at(4, 1, 13)).unwrap();
+    let ended = bench.draft();
+    assert_eq!((ended.state, ended.problem), (State::Finalized, None));
+    assert_eq!(ended.stripes.map(|figures| figures.amount), Some(185));
+    let sheet = bench.scratch.store.read(|db| evidence::sheet(db, "in_1"));
+    let sheet = sheet.unwrap().unwrap();
+    assert_eq!(sheet.lines.len(), 2);
+    assert_eq!(
+        sheet.days.iter().map(|day| day.billable).sum::<u64>(),
+        1_234
+    );
+}
+
+#[test]
+fn days_that_were_kept_before_a_finalization_without_an_answer_stay_what_it_bills() {
+    let is_final = std::sync::atomic::AtomicBool::new(false);
+    let bench = Bench::start(move |seen| match seen.target.as_str() {
+        "/v1/invoices/in_1" if is_final.load(std::sync::atomic::Ordering::Relaxed) => {
+            march_at_stripe("open", &[185], false)
+        }
+        "/v1/invoices/in_1" => march_at_stripe("draft", &[185], false),
+        "/v1/invoices/in_1/finalize" => {
+            is_final.store(true, std::sync::atomic::Ordering::Relaxed);
+            reply(500, "{}")
+        }
+        METER_EVENTS => reply(200, "{}"),
+        target if target.contains("event_summaries") => reply(
+            200,
+            r#"{"data":[{"aggregated_value":1234.0}],"has_more":false}"#,
+        ),
+        _ => reply(200, r#"{"value":[]}"#),
+    });
+    bench.discover(State::Settling);
+    let metering = bench.metering(&bench.scratch.store);
+    metering.close(at(4, 1, 13)).unwrap();
+    // Somebody reads the days again before we learn what became of the invoice.
+    let late = Day {
+        subscription_id: "sub_1".to_owned(),
+        day: NaiveDate::from_ymd_opt(2026, 3, 31).unwrap(),
+        calls: Calls {
+            success: 66,
+            ..Calls::default()
+        },
+    };
+    let change = bench
+        .scratch
+        .store
+        .write(move |db| usage::save_day(db, &late, at(4, 1, 14)));
+    change.wait().unwrap();
+    metering.close(at(4, 1, 15)).unwrap();
+    let ended = bench.draft();
+    assert_eq!((ended.state, ended.problem), (State::Finalized, None));
+    assert_eq!(ended.ours, ended.stripes);
+    let sheet = bench.scratch.store.read(|db| evidence::sheet(db, "in_1"));
+    let sheet = sheet.unwrap().unwrap();
+    assert_eq!(
+        sheet.days.iter().map(|day| day.billable).sum::<u64>(),
+        1_234
+    );
+    assert_eq!(sheet.late.len(), 1);
 }

@@ -23,6 +23,7 @@ mod delivery;
 pub mod developer_portal;
 mod directory;
 mod estimate;
+mod invoices;
 mod keys;
 mod links;
 mod new_address;
@@ -218,6 +219,14 @@ pub fn routes(portal: Portal) -> Router {
         .route(
             "/account/subscriptions/{id}/billing",
             post(subscriptions::open_billing),
+        )
+        .route(
+            "/account/subscriptions/{id}/invoices/{invoice}",
+            get(invoices::show),
+        )
+        .route(
+            "/account/subscriptions/{id}/invoices/{invoice}/days.csv",
+            get(invoices::download),
         )
         .route(
             "/account/subscriptions/{id}/keys/{key}",

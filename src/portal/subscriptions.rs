@@ -109,6 +109,7 @@ async fn subscription_page(
     let owed = portal.owed(&subscription).await?;
     let notes = portal.notes(&subscription)?;
     let estimate = portal.estimate(&subscription, now)?;
+    let invoices = portal.invoice_rows(&subscription)?;
     let return_path = bought.and_then(|checkout| checkout.return_path.as_deref());
     let content = SubscriptionPage {
         line: portal.line(&subscription)?,
@@ -116,6 +117,7 @@ async fn subscription_page(
         notes: &notes,
         owed: &owed,
         notice,
+        invoices: &invoices,
         // Right after the purchase there is nothing to reckon with.
         estimate: estimate
             .filter(|_| bought.is_none())

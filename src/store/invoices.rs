@@ -157,6 +157,12 @@ pub fn ended_since(db: &Connection, since: DateTime<Utc>) -> Result<Vec<Invoice>
     select(db, condition, seconds(since))
 }
 
+/// The newest that are final, at most `limit`.
+pub fn newest_final(db: &Connection, limit: u32) -> Result<Vec<Invoice>, StoreError> {
+    let condition = "state = 'finalized' ORDER BY updated_at DESC, invoice_id LIMIT ?1";
+    select(db, condition, limit)
+}
+
 /// A subscription's, newest first.
 pub fn of_subscription(db: &Connection, id: &str) -> Result<Vec<Invoice>, StoreError> {
     select(db, "subscription_id = ?1 ORDER BY period_start DESC", id)

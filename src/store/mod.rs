@@ -18,6 +18,7 @@ pub mod checkouts;
 pub mod closings;
 pub mod delegations;
 pub mod disagreements;
+pub mod evidence;
 pub mod findings;
 pub mod housekeeping;
 pub mod inbox;

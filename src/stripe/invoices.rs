@@ -108,9 +108,15 @@ impl Invoice {
     }
 
     fn usage_lines(&self) -> impl Iterator<Item = &InvoiceLine> {
-        self.lines
-            .iter()
-            .filter(|line| line.subscription_item.is_some() && !line.proration)
+        self.lines.iter().filter(|line| line.is_usage())
+    }
+}
+
+impl InvoiceLine {
+    /// Whether it is the subscription's price for a whole period, and not a part that was made up
+    /// for or an item that a person has added.
+    pub fn is_usage(&self) -> bool {
+        self.subscription_item.is_some() && !self.proration
     }
 }
 

@@ -7,6 +7,7 @@ pub mod assets;
 pub mod blocking;
 pub mod cookies;
 pub mod error;
+pub mod evidence;
 pub mod extract;
 pub mod headers;
 pub mod limits;

@@ -1,6 +1,9 @@
 //! What a consumer sees of the running period, and of the days behind an invoice.
 
 use chrono::TimeDelta;
+use ring::digest;
+use tollhouse::sandbox::faults::Kind;
+use tollhouse::sandbox::journal::Side;
 
 use crate::browser::{Browser, Page};
 use crate::journey::{GOOD_CARD, PASSWORD, buy, consumer, sign_in};
@@ -123,4 +126,158 @@ fn plans_whose_calls_add_nothing_to_the_bill_say_so() {
     let standard = page("standard");
     assert!(standard.text("#so-far").contains("$89.95 for 30 calls"));
     assert!(standard.has("#projected"));
+}
+
+/// The page of the only invoice of a subscription, as its owner finds it.
+fn invoice_page(app: &TestApp, id: &str) -> (Browser, Page) {
+    let browser = Browser::new();
+    sign_in(app, &browser, ADA, PASSWORD);
+    let page = browser.get(&format!("{}/account/subscriptions/{id}", app.portal));
+    let page = page.click(&browser, "#bills td a");
+    (browser, page)
+}
+
+fn sha256(text: &str) -> String {
+    tollhouse::web::token::hex(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
+}
+
+/// The sum of a column of the file.
+fn column(csv: &str, name: &str) -> u64 {
+    let mut lines = csv.split_terminator("\r\n");
+    let mut header = lines.next().unwrap().split(',');
+    let position = header.position(|column| column == name).unwrap();
+    let cell = |line: &str| {
+        line.split(',')
+            .nth(position)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
+    lines.map(cell).sum()
+}
+
+#[test]
+fn an_invoice_opens_to_its_days_and_the_file_has_the_hash_that_the_page_shows() {
+    let app = TestApp::start();
+    let key = buy(&app, &consumer(&app, ADA), "developer", GOOD_CARD);
+    let id = bought(&app, "developer");
+    app.send_calls(&key, 80, TimeDelta::minutes(5));
+    app.advance_to("2026-02-14T23:59:00Z");
+    app.send_calls(&key, 60, TimeDelta::zero());
+    app.advance_to("2026-02-20T12:00:00Z");
+    let (browser, page) = invoice_page(&app, &id);
+    assert!(
+        page.text("#billed").contains("$0.08 for 140 calls"),
+        "{}",
+        page.body
+    );
+    assert!(page.text("#counted").contains("$0.08 for 140 calls"));
+    assert!(!page.has("#difference") && !page.has("#late"));
+    assert_eq!(page.text("#total"), "140");
+    assert!(page.has("#lines a[href='#days']"));
+    let file = page.click(&browser, "#download");
+    assert_eq!(page.text("#sha256"), sha256(&file.body));
+    let header = |name: &str| file.headers[name].to_str().unwrap();
+    assert_eq!(header("content-type"), "text/csv; charset=utf-8");
+    assert!(header("cache-control").contains("no-store"));
+    let name = header("content-disposition");
+    assert!(name.starts_with("attachment; filename=\"in_") && name.ends_with("-days.csv\""));
+    assert_eq!(file.body.matches("\r\n").count(), 1 + 31, "{}", file.body);
+    assert_eq!(column(&file.body, "billable"), 140);
+    assert_eq!(column(&file.body, "success"), 140);
+    // The operator sees the same file; nobody else sees any.
+    let status = app.status_page("/");
+    let link = status.attribute("#invoices td a", "href");
+    let operators = app.status_page(&link);
+    assert_eq!(operators.text("#sha256"), page.text("#sha256"));
+    let operators = app.status_page(&operators.attribute("#download", "href"));
+    assert_eq!(operators.body, file.body);
+    assert_eq!(
+        Browser::new().get(&format!("{}{link}", app.status)).status,
+        401
+    );
+    let other = consumer(&app, "other@example.com");
+    for url in [&page.url, &file.url] {
+        assert_eq!(other.get(url.as_str()).status, 404);
+        assert_eq!(Browser::new().get(url.as_str()).url.path(), "/sign-in");
+    }
+}
+
+#[test]
+fn calls_that_azure_reports_after_the_invoice_is_final_show_as_a_difference() {
+    let app = TestApp::start();
+    let key = buy(&app, &consumer(&app, ADA), "payg", GOOD_CARD);
+    let id = bought(&app, "payg");
+    app.send_calls(&key, 100, TimeDelta::minutes(5));
+    app.advance_to("2026-02-14T20:00:00Z");
+    app.sandbox.azure.set_reports_lag(TimeDelta::hours(30));
+    app.send_calls(&key, 70, TimeDelta::zero());
+    app.advance_to("2026-02-15T13:00:00Z");
+    let (browser, before) = invoice_page(&app, &id);
+    assert!(
+        before.text("#billed").contains("for 100 calls"),
+        "{}",
+        before.body
+    );
+    let file = before.click(&browser, "#download").body;
+    app.advance_to("2026-02-17T13:00:00Z");
+    let (browser, after) = invoice_page(&app, &id);
+    assert!(
+        after
+            .text("#late")
+            .contains("14 February 2026: 70 billable calls, 0 on the invoice"),
+        "{}",
+        after.body
+    );
+    assert_eq!(after.text("#total"), "100");
+    assert_eq!(after.click(&browser, "#download").body, file);
+    assert_eq!(after.text("#sha256"), before.text("#sha256"));
+}
+
+#[test]
+fn an_invoice_that_stripe_finalized_by_itself_shows_what_was_known_and_what_was_billed() {
+    let at_once = ("apim", "attempts = 1");
+    let app = TestApp::start_with("2026-01-15T10:20:30Z", &[at_once]);
+    let key = buy(&app, &consumer(&app, ADA), "payg", GOOD_CARD);
+    let id = bought(&app, "payg");
+    app.send_calls(&key, 100, TimeDelta::minutes(5));
+    app.advance_to("2026-02-14T20:00:00Z");
+    app.send_calls(&key, 70, TimeDelta::zero());
+    app.advance(TimeDelta::minutes(30));
+    app.play(Kind::ErrorBeforeEffect, Side::Azure, "", "", 1_000_000);
+    app.advance_to("2026-02-17T02:00:00Z");
+    app.sandbox.faults.clear();
+    app.advance(TimeDelta::days(1));
+    let (_, page) = invoice_page(&app, &id);
+    assert!(
+        page.text("#billed").contains("for 100 calls"),
+        "{}",
+        page.body
+    );
+    assert_eq!(page.text("#total"), "100");
+    assert!(
+        page.text("#late")
+            .contains("70 billable calls, 0 on the invoice")
+    );
+}
+
+#[test]
+fn a_last_invoice_opens_to_the_days_up_to_the_end() {
+    let app = TestApp::start();
+    let browser = consumer(&app, ADA);
+    let key = buy(&app, &browser, "payg", GOOD_CARD);
+    let id = bought(&app, "payg");
+    app.send_calls(&key, 100, TimeDelta::minutes(5));
+    app.advance_to("2026-01-17T15:00:00Z");
+    sign_in(&app, &browser, ADA, PASSWORD);
+    let form = browser.get(&format!("{}/account/subscriptions/{id}/cancel", app.portal));
+    let token = form.attribute("input[name=csrf]", "value");
+    let fields = [("csrf", token.as_str()), ("when", "now")];
+    browser.post_once(form.url.as_str(), &fields);
+    app.settle();
+    app.advance(TimeDelta::days(3));
+    let (browser, page) = invoice_page(&app, &id);
+    assert_eq!(page.text("#total"), "100", "{}", page.body);
+    let file = page.click(&browser, "#download").body;
+    assert_eq!(file.matches("\r\n").count(), 1 + 3, "{file}");
 }

@@ -6,6 +6,7 @@ pub mod account;
 pub mod cancel;
 pub mod close;
 pub mod estimate;
+pub mod invoices;
 pub mod keys;
 pub mod links;
 pub mod owed;

@@ -4,6 +4,7 @@ use maud::{Markup, PreEscaped, html};
 
 use super::cancel::Ending;
 use super::estimate::EstimateCard;
+use super::invoices::{self, InvoiceRow};
 use super::keys::{Notice, key_boxes};
 use super::owed::Owed;
 use crate::apim::Keys;
@@ -226,6 +227,7 @@ pub struct SubscriptionPage<'a> {
     pub notice: Option<Notice>,
     /// What the running period comes to.
     pub estimate: Option<EstimateCard>,
+    pub invoices: &'a [InvoiceRow],
     /// Right after the purchase.
     pub fresh: bool,
     /// The way back to the developer portal.
@@ -254,6 +256,7 @@ impl SubscriptionPage<'_> {
                     }
                 }
                 @if let Some(estimate) = &self.estimate { (estimate.render()) }
+                (invoices::list(&self.line.id, self.invoices))
             }
         };
         page.render(viewer, &content)
@@ -382,6 +385,7 @@ mod tests {
             owed: &Owed::Nothing,
             notice: None,
             estimate: None,
+            invoices: &[],
             fresh: true,
             portal_link: "/to-portal",
             csrf: "token",
