@@ -109,6 +109,9 @@
 //! - **A report is later than all before it,** also than those of a store that is lost:
 //!   [`metering`] asks the meter what it shows before the first report of a subscription that was
 //!   found late ([`store::subscriptions::found_late`]).
+//! - **A budget tells once and decides nothing.** What it reached, the message and the stop are one change
+//!   ([`store::budgets`]), weighed after each reading; [`lifecycle::decide`] goes by the stop, and the
+//!   worker follows it.
 //! - **What is shown behind an invoice is what it was made from.** The days are copied before the
 //!   finalization ([`store::evidence`]); what is read of them later shows as a difference.
 //! - **Nothing is charged while Stripe does not collect.** A draft of an unpaid subscription, or of one

@@ -16,6 +16,7 @@
 //! | `canceled` with `payment_failed` | suspended | for good |
 //! | `canceled` with `payment_disputed` | suspended | for good |
 //! | `canceled` with `cancellation_requested`, or without a reason | cancelled | for good |
+//! | whatever would be active, with the consumer's budget used up | suspended | it is raised or no longer stops access, or the period ends |
 //! | a status that this version does not know | as it was | Stripe says otherwise |
 //!
 //! Disputes and refunds are not in the table: while the status stays as it is, so does access.
@@ -37,6 +38,10 @@
 //! - `cancellation_requested` is Stripe's word whether the consumer, we or a person in Stripe's
 //!   dashboard asked for it. `payment_failed` is for Stripe's own end after the last attempt: APIM
 //!   then says *suspended* instead of *cancelled*, so that both ends can be told apart there too.
+//!
+//! - A budget is the consumer's own limit for a billing period, and only they ask for the stop. It
+//!   takes access where it would be active, and nothing else changes: what is used is charged. It
+//!   holds until the period ends, even where Stripe is late with the next one.
 //!
 //! A reason is read by the consumer and by the operator. *The provider* is whoever sells the API.
 
@@ -194,6 +199,8 @@ pub struct Known {
     pub access: Access,
     /// Since when it has been past due, as first seen; absent while it is not.
     pub past_due_since: Option<DateTime<Utc>>,
+    /// When the period ends whose budget is used up, where its holder wants access to stop then.
+    pub budget_used_until: Option<DateTime<Utc>>,
 }
 
 /// The access that is due, and why.
@@ -211,6 +218,32 @@ const FIRST_PAYMENT_WITHIN: TimeDelta = TimeDelta::hours(23);
 
 /// Decides which access a subscription has at `now`; the table at the top is its specification.
 pub fn decide(
+    stripe: StripeState<'_>,
+    known: Known,
+    past_due_grace: TimeDelta,
+    now: DateTime<Utc>,
+) -> Decision {
+    let decision = by_status(stripe, known, past_due_grace, now);
+    match known.budget_used_until {
+        Some(end) if now < end && decision.access == Access::Active => Decision {
+            access: unless_missing(known.access, Access::Suspended),
+            reason: budget_reason(end),
+            recheck_at: Some(decision.recheck_at.map_or(end, |at| at.min(end))),
+        },
+        Some(_) | None => decision,
+    }
+}
+
+fn budget_reason(end: DateTime<Utc>) -> String {
+    format!(
+        "The budget that its holder set for this period is used up; access comes back when the \
+         budget is raised or no longer stops it, and with the end of the period on {} at the \
+         latest.",
+        moment(end)
+    )
+}
+
+fn by_status(
     stripe: StripeState<'_>,
     known: Known,
     past_due_grace: TimeDelta,

@@ -123,6 +123,7 @@ impl App {
                 }),
             catalogue: Arc::clone(&catalogue),
             rules: metering_rules(config),
+            outbox: outbox.clone(),
         };
         let worker = worker::Worker {
             store: store.clone(),

@@ -4,6 +4,7 @@
 //! policy ([`policy`]), the Stripe price and the invoice for any number of calls ([`price`]), and
 //! the words that a consumer reads. Pure: it reads text that it is given and does nothing else.
 
+pub mod budget;
 pub mod estimate;
 pub mod evidence;
 pub mod file;

@@ -60,7 +60,7 @@ impl Currency {
         if ZERO_DECIMAL.contains(&self.0) { 0 } else { 2 }
     }
 
-    fn symbol(self) -> Option<&'static str> {
+    pub(super) fn symbol(self) -> Option<&'static str> {
         match self.0 {
             "usd" => Some("$"),
             "eur" => Some("€"),

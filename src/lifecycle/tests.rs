@@ -61,6 +61,7 @@ fn decided(state: StripeState<'_>, access: Access) -> Decision {
     let known = Known {
         access,
         past_due_since: None,
+        budget_used_until: None,
     };
     decide(state, known, TimeDelta::days(7), now())
 }
@@ -70,6 +71,7 @@ fn overdue(access: Access, days: i64, grace: i64) -> Decision {
     let known = Known {
         access,
         past_due_since: Some(now() - TimeDelta::days(days)),
+        budget_used_until: None,
     };
     decide(in_status("past_due"), known, TimeDelta::days(grace), now())
 }
@@ -327,4 +329,47 @@ fn only_what_ended_for_good_is_no_longer_live() {
     ] {
         assert_eq!(Status::parse(word).is_live(), live, "{word}");
     }
+}
+
+/// The decision for a budget that is used up in a period that ends so many days from now.
+fn used_up(status: &str, access: Access, days: i64) -> Decision {
+    let known = Known {
+        access,
+        past_due_since: Some(now() - TimeDelta::days(2)),
+        budget_used_until: Some(now() + TimeDelta::days(days)),
+    };
+    decide(in_status(status), known, TimeDelta::days(7), now())
+}
+
+#[test]
+fn a_budget_that_is_used_up_suspends_what_would_be_active_until_its_period_ends() {
+    for status in ["active", "trialing", "past_due"] {
+        let decision = used_up(status, Active, 3);
+        assert_eq!(decision.access, Suspended, "{status}");
+        assert_eq!(decision.recheck_at, Some(now() + TimeDelta::days(3)));
+        let reason = &decision.reason;
+        assert!(
+            reason.contains("budget") && reason.contains("3 March 2026"),
+            "{reason}"
+        );
+        assert!(reason.ends_with('.') && !reason.contains(". "), "{reason}");
+        assert_eq!(used_up(status, Suspended, 3).access, Suspended, "{status}");
+        assert_eq!(
+            used_up(status, Suspended, 0).access,
+            Active,
+            "{status}: it has ended"
+        );
+    }
+}
+
+#[test]
+fn a_budget_gives_no_access_and_hides_no_other_reason() {
+    for status in ["unpaid", "paused", "canceled", "incomplete"] {
+        let without = decided(in_status(status), Active);
+        assert_eq!(used_up(status, Active, 3), without, "{status}");
+    }
+    assert_eq!(used_up("active", Nothing, 3).access, Nothing);
+    // The grace ends before the period does: that is looked at in time.
+    let grace_ends = now() + TimeDelta::days(5);
+    assert_eq!(used_up("past_due", Active, 9).recheck_at, Some(grace_ends));
 }

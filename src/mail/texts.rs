@@ -46,6 +46,17 @@ impl Texts {
             }
             Message::Cancelled { about, ends_at } => self.cancelled(about, *ends_at, now),
             Message::AddressChanged => self.address_changed(),
+            Message::Budget {
+                about,
+                percent,
+                used,
+                budget,
+                is_stopped,
+                period_end,
+            } => {
+                let end = moment(*period_end);
+                self.budget(about, *percent, (used, budget), *is_stopped, &end)
+            }
         }
     }
 
@@ -223,6 +234,46 @@ impl Texts {
                     the password of the account.";
         let blocks = vec![Block::Text(text), Block::Note(note.to_owned())];
         self.letter_of("Your account has a new e-mail address", blocks)
+    }
+
+    fn budget(
+        &self,
+        about: &About,
+        percent: u8,
+        (used, budget): (&str, &str),
+        is_stopped: bool,
+        end: &str,
+    ) -> Letter {
+        let plan = self.plan(about);
+        let text = format!(
+            "Your subscription “{}” to {plan} comes to {used} so far. You set {budget} as its \
+             budget for the billing period that ends on {end}.",
+            about.name
+        );
+        let then = match (percent, is_stopped) {
+            (100, true) => {
+                "Calls are refused from now on, as you wished. They work again when you raise the \
+                 budget or let calls go on, and when the period ends."
+            }
+            (100, false) => "Calls go on to work, and are charged.",
+            _ => "Nothing changes by that.",
+        };
+        let note = "Usage is read once a day, and some calls are reported hours later: by now it \
+                    may be more. Amounts are without tax.";
+        let subject = if percent == 100 {
+            format!("The budget for {plan} is used up")
+        } else {
+            format!("{percent} % of the budget for {plan} is used")
+        };
+        self.letter_of(
+            &subject,
+            vec![
+                Block::Text(text),
+                Block::Text(then.to_owned()),
+                self.page("See the subscription", about),
+                Block::Note(note.to_owned()),
+            ],
+        )
     }
 
     fn letter_of(&self, subject: &str, blocks: Vec<Block>) -> Letter {

@@ -16,6 +16,7 @@
 //! [`schedule`] decides when. Between the steps lies only the store: each reads what the one
 //! before has written down.
 
+mod budget;
 pub mod close;
 mod collect;
 mod compare;
@@ -40,6 +41,7 @@ use crate::apim::UsageSource;
 use crate::catalogue::{Catalogue, Model};
 use crate::config::Mode;
 use crate::outbound::CallError;
+use crate::store::mails::Outbox;
 use crate::store::subscriptions::{Period, Subscription};
 use crate::store::{Store, StoreError, usage};
 use crate::stripe::Stripe;
@@ -76,6 +78,8 @@ pub struct Metering {
     pub check: Option<CrossCheck>,
     pub catalogue: Arc<Catalogue>,
     pub rules: Rules,
+    /// For messages to the holders of budgets.
+    pub outbox: Outbox,
 }
 
 /// Why a step could not be done.

@@ -53,6 +53,8 @@ impl Metering {
             .write(move |db| jobs::start(db, jobs::USAGE, now))
             .wait()?;
         let result = self.collect_and_report(now, false);
+        // Before the run is noted as done, so that one that is killed here is done again.
+        let result = result.and_then(|report| self.weigh_budgets(now).map(|()| report));
         let (complete, summary) = match &result {
             Ok(report) => (report.complete, report.summary.clone()),
             Err(error) => (false, format!("Broken off: {}", error.in_words())),

@@ -13,6 +13,7 @@ use crate::config::Mode;
 use crate::config::testing::{apim, stripe};
 use crate::outbound::testing::{Reply, Seen, Server, json as reply, with_header};
 use crate::store::invoices::{Invoice, State};
+use crate::store::mails::Outbox;
 use crate::store::subscriptions::testing::subscription;
 use crate::store::testing::{Scratch, scratch};
 use crate::store::usage::{Calls, Day, PushState};
@@ -65,6 +66,7 @@ impl Bench {
                 daily_at: NaiveTime::MIN,
                 mode: Mode::Live,
             },
+            outbox: Outbox::off(),
         }
     }
 

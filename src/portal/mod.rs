@@ -13,6 +13,7 @@
 mod account;
 mod apim_user;
 mod arrival;
+mod budget;
 mod cancel;
 mod checkout;
 mod close;
@@ -219,6 +220,10 @@ pub fn routes(portal: Portal) -> Router {
         .route(
             "/account/subscriptions/{id}/billing",
             post(subscriptions::open_billing),
+        )
+        .route(
+            "/account/subscriptions/{id}/budget",
+            get(budget::show).post(budget::set),
         )
         .route(
             "/account/subscriptions/{id}/invoices/{invoice}",

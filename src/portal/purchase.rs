@@ -303,6 +303,7 @@ fn free_subscription(checkout: &Checkout, now: DateTime<Utc>) -> Subscription {
         recheck_at: Some(now),
         attempts: 0,
         problem: None,
+        budget_stop: None,
         updated_at: now,
     }
 }

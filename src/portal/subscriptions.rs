@@ -109,6 +109,7 @@ async fn subscription_page(
     let owed = portal.owed(&subscription).await?;
     let notes = portal.notes(&subscription)?;
     let estimate = portal.estimate(&subscription, now)?;
+    let budget = portal.budget_card(&subscription, now)?;
     let invoices = portal.invoice_rows(&subscription)?;
     let return_path = bought.and_then(|checkout| checkout.return_path.as_deref());
     let content = SubscriptionPage {
@@ -117,6 +118,7 @@ async fn subscription_page(
         notes: &notes,
         owed: &owed,
         notice,
+        budget: budget.filter(|_| bought.is_none()),
         invoices: &invoices,
         // Right after the purchase there is nothing to reckon with.
         estimate: estimate
@@ -430,6 +432,7 @@ mod tests {
             recheck_at: None,
             attempts: 0,
             problem: None,
+            budget_stop: None,
             updated_at: noon(),
         }
     }

@@ -135,6 +135,11 @@ fn closing(row: &Row<'_>) -> Result<Closing, StoreError> {
 pub fn forget_person(db: &Connection, user_id: &UserId) -> Result<(), StoreError> {
     let mut statement = db.prepare_cached("DELETE FROM accounts WHERE user_id = ?1")?;
     statement.execute([user_id.as_str()])?;
+    let mut statement = db.prepare_cached(
+        "DELETE FROM budgets WHERE subscription_id IN
+         (SELECT subscription_id FROM subscriptions WHERE user_id = ?1)",
+    )?;
+    statement.execute([user_id.as_str()])?;
     let mut statement =
         db.prepare_cached("UPDATE subscriptions SET name = product_id WHERE user_id = ?1")?;
     statement.execute([user_id.as_str()])?;

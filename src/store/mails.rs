@@ -54,6 +54,17 @@ pub enum Message {
     },
     /// The account belongs to another address from now on; goes to the old one.
     AddressChanged,
+    /// A threshold of a budget is reached. Amounts are in words.
+    Budget {
+        #[serde(flatten)]
+        about: About,
+        percent: u8,
+        used: String,
+        budget: String,
+        /// Whether access stops because of it.
+        is_stopped: bool,
+        period_end: DateTime<Utc>,
+    },
 }
 
 /// The subscription that a message is about.
@@ -76,6 +87,7 @@ impl Message {
             Self::PaymentFailed { .. } => "payment_failed",
             Self::Cancelled { .. } => "cancelled",
             Self::AddressChanged => "address_changed",
+            Self::Budget { .. } => "budget",
         }
     }
 
@@ -89,7 +101,8 @@ impl Message {
             Self::Welcome(_)
             | Self::PaymentFailed { .. }
             | Self::Cancelled { .. }
-            | Self::AddressChanged => None,
+            | Self::AddressChanged
+            | Self::Budget { .. } => None,
         }
     }
 }

@@ -13,6 +13,7 @@
 //! ```
 
 pub mod accounts;
+pub mod budgets;
 pub mod cancellations;
 pub mod checkouts;
 pub mod closings;

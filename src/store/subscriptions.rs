@@ -38,6 +38,9 @@ pub struct Subscription {
     /// How often applying has failed in a row.
     pub attempts: u32,
     pub problem: Option<String>,
+    /// The start of the period in which its budget stops access. Read with the record and kept by
+    /// [`budgets`](super::budgets): [`save`] leaves it alone.
+    pub budget_stop: Option<DateTime<Utc>>,
     pub updated_at: DateTime<Utc>,
 }
 
@@ -60,6 +63,10 @@ const COLUMNS: &str = "subscription_id, user_id, product_id, name, checkout_id, 
     stripe_status, meter_event_name, meter_id, started_at, period_start, period_end, cancel_at, \
     ended_at, past_due_since, drafts_left, wanted_state, reason, applied_state, recheck_at, attempts, problem, \
     updated_at";
+
+/// What is read with a record besides.
+const BESIDES: &str = "(SELECT stopped_period FROM budgets
+    WHERE budgets.subscription_id = subscriptions.subscription_id) AS budget_stop";
 
 /// A subscription that is this much older than our first record of it was found late: usage of it
 /// may have been read as nobody's, and reported by whoever knew of it.
@@ -285,7 +292,7 @@ fn select_all(
     condition: &str,
     value: impl rusqlite::ToSql,
 ) -> Result<(Vec<Subscription>, Vec<Unreadable>), StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM subscriptions WHERE {condition}");
+    let sql = format!("SELECT {COLUMNS}, {BESIDES} FROM subscriptions WHERE {condition}");
     let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query([value])?;
     let (mut found, mut unreadable) = (Vec::new(), Vec::new());
@@ -344,6 +351,7 @@ fn subscription(row: &Row<'_>) -> Result<Subscription, StoreError> {
         recheck_at: moment("recheck_at")?,
         attempts: row.get("attempts")?,
         problem: row.get("problem")?,
+        budget_stop: moment("budget_stop")?,
         updated_at: time(row.get("updated_at")?)?,
         id,
     })
@@ -410,6 +418,7 @@ pub(crate) mod testing {
             recheck_at: None,
             attempts: 0,
             problem: None,
+            budget_stop: None,
             updated_at: start,
         }
     }

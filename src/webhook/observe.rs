@@ -68,9 +68,13 @@ pub(super) fn observe(
         pause: stripe.pause,
         collection_pause: stripe.collection_pause,
     };
+    let period = period(stripe);
+    let budget_stop = known.and_then(|known| known.budget_stop);
+    let stopped = period.filter(|period| Some(period.start) == budget_stop);
     let access = Known {
         access: known.map_or(Access::None, access_so_far),
         past_due_since,
+        budget_used_until: stopped.map(|period| period.end),
     };
     let was_unpaid = known.is_some_and(|known| known.drafts_left);
     let drafts_left = status == Status::Unpaid || (was_unpaid && status.is_live());
@@ -85,7 +89,7 @@ pub(super) fn observe(
         customer_id: Some(stripe.customer.clone()),
         stripe_status: Some(stripe.status.as_str().to_owned()),
         started_at: stripe.created,
-        period: period(stripe),
+        period,
         cancel_at: stripe.cancel_at,
         ended_at: stripe.ended_at,
         past_due_since,
@@ -96,6 +100,7 @@ pub(super) fn observe(
         recheck_at: decision.recheck_at,
         attempts: known.map_or(0, |known| known.attempts),
         problem: known.and_then(|known| known.problem.clone()),
+        budget_stop,
         updated_at: now,
     }
 }

@@ -23,7 +23,7 @@ use crate::outbound::{CallError, backoff};
 use crate::store::inbox::{Ending, Waiting};
 use crate::store::mails::Outbox;
 use crate::store::subscriptions::Subscription;
-use crate::store::{Store, StoreError, checkouts, inbox, invoices, subscriptions};
+use crate::store::{Store, StoreError, budgets, checkouts, inbox, invoices, subscriptions};
 use crate::stripe::{self, CheckoutStatus, Stripe};
 
 /// How many events, and how many subscriptions, one round looks at; the next takes what is left.
@@ -181,7 +181,24 @@ impl Worker {
                 return Ok(0);
             }
         }
-        Ok(round.done)
+        self.follow_budgets(&mut round, now)?;
+        Ok(if round.is_over() { 0 } else { round.done })
+    }
+
+    /// Looks at the subscriptions whose budgets have begun or ceased to stop access. The change is
+    /// read before the look and settled after it; one that fails is due again like any other.
+    fn follow_budgets(&self, round: &mut Round, now: DateTime<Utc>) -> Result<(), StoreError> {
+        for change in self.store.read(|db| budgets::changes(db, BATCH))? {
+            if round.is_over() {
+                return Ok(());
+            }
+            if let Some(subscription) = self.known(&change.subscription_id)? {
+                round.note(&self.recheck(subscription, now));
+            }
+            let done = self.store.write(move |db| budgets::settle(db, &change));
+            done.wait()?;
+        }
+        Ok(())
     }
 
     fn look_again(&self, subject: &Subject, now: DateTime<Utc>) -> Result<Outcome, WorkError> {

@@ -9,7 +9,7 @@ use crate::browser::{Browser, Page};
 use crate::journey::{FAILS_LATER, GOOD_CARD, PASSWORD, buy, consumer, sign_in};
 use crate::support::TestApp;
 
-const ADA: &str = "ada@example.com";
+pub(crate) const ADA: &str = "ada@example.com";
 const NEW_PASSWORD: &str = "another battery staple";
 
 /// The first address in a message.
@@ -71,14 +71,14 @@ fn an_address_is_confirmed_by_the_button_behind_the_link_and_once() {
 }
 
 /// A browser whose user has signed up and confirmed the address.
-fn confirmed(app: &TestApp) -> Browser {
+pub(crate) fn confirmed(app: &TestApp) -> Browser {
     let browser = consumer(app, ADA);
     press(&browser, &link(&last(app, ADA)));
     browser
 }
 
 /// The messages to Ada whose subject contains this.
-fn about(app: &TestApp, subject: &str) -> Vec<Received> {
+pub(crate) fn about(app: &TestApp, subject: &str) -> Vec<Received> {
     app.settle();
     let mut messages = app.mails(ADA);
     messages.retain(|message| message.parsed.subject.contains(subject));
@@ -86,7 +86,7 @@ fn about(app: &TestApp, subject: &str) -> Vec<Received> {
 }
 
 /// What Ada bought at Stripe.
-fn bought(app: &TestApp) -> String {
+pub(crate) fn bought(app: &TestApp) -> String {
     let mut ids = app.sandbox.azure.subscriptions().into_iter();
     let bought = ids.find(|subscription| subscription.id.starts_with("sub_"));
     bought.expect("a subscription was bought").id

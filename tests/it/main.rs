@@ -10,6 +10,7 @@ mod access;
 mod account;
 mod arithmetic;
 mod bill;
+mod budget;
 mod cancel;
 mod checkout;
 mod cli;

@@ -261,6 +261,13 @@ impl TestApp {
         app.repair(scope, dry_run).unwrap()
     }
 
+    /// `resync --dry-run`: in what Stripe, APIM and the store differ.
+    pub(crate) fn differences(&self) -> Vec<String> {
+        let running = self.running.lock().unwrap();
+        let app = &running.as_ref().expect("the product runs").app;
+        app.rehearse_resync().unwrap().left
+    }
+
     /// Plays `kind` on the next `times` requests to `side` with this method and in this path.
     pub(crate) fn play(&self, kind: Kind, side: Side, method: &str, path: &str, times: u32) {
         self.sandbox.faults.add(Fault {

@@ -3,6 +3,7 @@
 //! Texts from outside (names, addresses) are escaped by `maud`, wherever they stand.
 
 pub mod account;
+pub mod budget;
 pub mod cancel;
 pub mod close;
 pub mod estimate;
@@ -22,10 +23,10 @@ use maud::{Markup, html};
 struct Field<'a> {
     id: &'static str,
     name: &'static str,
-    label: &'static str,
+    label: &'a str,
     kind: &'static str,
     autocomplete: &'static str,
-    hint: Option<&'static str>,
+    hint: Option<&'a str>,
     value: &'a str,
     error: Option<&'a str>,
     length_max: u16,

@@ -2,6 +2,7 @@
 
 use maud::{Markup, PreEscaped, html};
 
+use super::budget::BudgetCard;
 use super::cancel::Ending;
 use super::estimate::EstimateCard;
 use super::invoices::{self, InvoiceRow};
@@ -227,6 +228,7 @@ pub struct SubscriptionPage<'a> {
     pub notice: Option<Notice>,
     /// What the running period comes to.
     pub estimate: Option<EstimateCard>,
+    pub budget: Option<BudgetCard>,
     pub invoices: &'a [InvoiceRow],
     /// Right after the purchase.
     pub fresh: bool,
@@ -256,6 +258,7 @@ impl SubscriptionPage<'_> {
                     }
                 }
                 @if let Some(estimate) = &self.estimate { (estimate.render()) }
+                @if let Some(budget) = &self.budget { (budget.render()) }
                 (invoices::list(&self.line.id, self.invoices))
             }
         };
@@ -385,6 +388,7 @@ mod tests {
             owed: &Owed::Nothing,
             notice: None,
             estimate: None,
+            budget: None,
             invoices: &[],
             fresh: true,
             portal_link: "/to-portal",

@@ -316,6 +316,7 @@ fn free_subscription(found: &apim::Subscription, now: DateTime<Utc>) -> Option<S
         recheck_at: None,
         attempts: 0,
         problem: None,
+        budget_stop: None,
         updated_at: now,
     })
 }

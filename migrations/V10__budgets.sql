@@ -1,0 +1,18 @@
+-- What a consumer wants to spend on a subscription in each of its periods.
+CREATE TABLE budgets (
+    subscription_id TEXT PRIMARY KEY,
+    amount          INTEGER NOT NULL CHECK (amount > 0),
+    currency        TEXT NOT NULL,
+    stops           INTEGER NOT NULL CHECK (stops IN (0, 1)), -- whether access stops when it is used up
+    set_at          INTEGER NOT NULL,
+    period_start    INTEGER,                   -- the period that was looked at last,
+    reached         INTEGER NOT NULL CHECK (reached IN (0, 50, 80, 100)), -- and the percents reached in it
+    stopped_period  INTEGER                    -- the start of the period in which access stops
+) STRICT;
+
+-- Subscriptions whose access may have to change because a budget has. The revision counts the
+-- changes: one that is made while the worker looks is not taken for the one that it looks at.
+CREATE TABLE budget_changes (
+    subscription_id TEXT PRIMARY KEY,
+    revision        INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
