@@ -126,16 +126,15 @@ pub fn claim_again(db: &Connection, subscription_id: &str) -> Result<(), StoreEr
 }
 
 pub fn get(db: &Connection, id: &str) -> Result<Option<Invoice>, StoreError> {
-    Ok(select(db, "invoice_id = ?1", id)?.pop())
+    Ok(select(db, "invoice_id = ?1", [id])?.pop())
 }
 
 /// Those that are not finalized yet, the most urgent first.
+///
+/// The state stands in the statement: so SQLite sees that the index of the unfinished serves.
 pub fn unfinished(db: &Connection) -> Result<Vec<Invoice>, StoreError> {
-    select(
-        db,
-        "state <> ?1 ORDER BY settles_at, invoice_id",
-        State::Finalized.word(),
-    )
+    let condition = "state <> 'finalized' ORDER BY settles_at, invoice_id";
+    select(db, condition, [])
 }
 
 /// Lets a subscription's waiting drafts be looked at now.
@@ -165,17 +164,17 @@ pub fn newest_final(db: &Connection, limit: u32) -> Result<Vec<Invoice>, StoreEr
 
 /// A subscription's, newest first.
 pub fn of_subscription(db: &Connection, id: &str) -> Result<Vec<Invoice>, StoreError> {
-    select(db, "subscription_id = ?1 ORDER BY period_start DESC", id)
+    select(db, "subscription_id = ?1 ORDER BY period_start DESC", [id])
 }
 
 fn select(
     db: &Connection,
     condition: &str,
-    value: impl rusqlite::ToSql,
+    values: impl rusqlite::Params,
 ) -> Result<Vec<Invoice>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM invoices WHERE {condition}");
     let mut statement = db.prepare_cached(&sql)?;
-    let mut rows = statement.query([value])?;
+    let mut rows = statement.query(values)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         found.push(invoice(row)?);

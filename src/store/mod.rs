@@ -46,6 +46,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 pub use writer::Pending;
@@ -224,6 +225,9 @@ fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, StoreError> {
             connection.pragma_update(None, "temp_store", "memory")?;
         }
         connection.pragma_update(None, "foreign_keys", "on")?;
+        // Otherwise SQLite looks at the values of a statement's parameters, and so plans what it has
+        // planned already anew for each of them (<https://sqlite.org/queryplanner-ng.html#qpstab>).
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(64);
         Ok(connection)
     };
