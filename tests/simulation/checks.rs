@@ -8,8 +8,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tollhouse::sandbox::Sandbox;
 use tollhouse::sandbox::apim::model::SubscriptionState;
+use tollhouse::sandbox::journal::Side;
 
-use crate::consumer::Consumer;
+use crate::consumer::{Consumer, Wish};
+use crate::effects::Effect;
 use crate::walk::Served;
 use crate::wire::Spell;
 
@@ -29,9 +31,35 @@ pub(crate) struct Evidence<'a> {
     pub(crate) served: &'a [Served],
     /// When the product was down, or met trouble.
     pub(crate) spells: &'a [Spell],
+    /// What the product brought about at the vendors; nothing where that was not seen.
+    pub(crate) effects: Vec<Effect>,
+    events: Vec<Value>,
+    subscriptions: Vec<Value>,
+    invoices: Vec<Value>,
 }
 
-impl Evidence<'_> {
+impl<'a> Evidence<'a> {
+    pub(crate) fn gather(
+        sandbox: &'a Sandbox,
+        store: PathBuf,
+        consumers: &'a [Consumer],
+        served: &'a [Served],
+        spells: &'a [Spell],
+    ) -> Self {
+        let objects = |kind| sandbox.stripe.objects(kind);
+        Self {
+            events: objects("event"),
+            subscriptions: objects("subscription"),
+            invoices: objects("invoice"),
+            effects: Vec::new(),
+            sandbox,
+            store,
+            consumers,
+            served,
+            spells,
+        }
+    }
+
     fn now(&self) -> DateTime<Utc> {
         self.sandbox.clock.now()
     }
@@ -55,7 +83,7 @@ impl Coverage {
 
 pub(crate) fn coverage(world: &Evidence<'_>) -> Coverage {
     let mut coverage = Coverage::default();
-    for event in world.sandbox.stripe.objects("event") {
+    for event in &world.events {
         let object = &event["data"]["object"];
         let turned = !event["data"]["previous_attributes"]["status"].is_null();
         if object["object"] == "subscription"
@@ -83,6 +111,8 @@ pub(crate) fn check(world: &Evidence<'_>) {
     no_customer_has_two_live_subscriptions_on_one_meter(world);
     nothing_is_stuck(world);
     every_event_was_taken_once(world);
+    no_effect_happened_twice(world);
+    every_wish_came_true(world);
     every_invoice_is_right(world);
 }
 
@@ -115,8 +145,7 @@ fn due_access(world: &Evidence<'_>, subscription: &Value) -> Vec<Option<Subscrip
 
 /// When Stripe turned a subscription over to `past_due`, by its events.
 fn past_due_since(world: &Evidence<'_>, id: &str) -> DateTime<Utc> {
-    let events = world.sandbox.stripe.objects("event");
-    let turned = events.iter().rev().find(|event| {
+    let turned = world.events.iter().rev().find(|event| {
         let data = &event["data"];
         data["object"]["id"] == id
             && data["object"]["status"] == "past_due"
@@ -127,11 +156,11 @@ fn past_due_since(world: &Evidence<'_>, id: &str) -> DateTime<Utc> {
 }
 
 fn every_subscription_has_the_access_that_is_due(world: &Evidence<'_>) {
-    for subscription in world.sandbox.stripe.objects("subscription") {
+    for subscription in &world.subscriptions {
         let id = text(&subscription["id"]);
         let held = world.sandbox.azure.subscription(id);
         let state = held.as_ref().map(|held| held.state);
-        let due = due_access(world, &subscription);
+        let due = due_access(world, subscription);
         let never_seen = state.is_none() && subscription["status"] == "canceled";
         assert!(
             due.contains(&state) || never_seen,
@@ -149,7 +178,7 @@ fn every_subscription_has_the_access_that_is_due(world: &Evidence<'_>) {
 
 /// No orphans in APIM: what is there was sold, or is free and held once.
 fn nobody_has_what_nobody_sold(world: &Evidence<'_>) {
-    let sold: BTreeSet<String> = ids(&world.sandbox.stripe.objects("subscription"));
+    let sold: BTreeSet<String> = ids(&world.subscriptions);
     let mut free = BTreeMap::new();
     for held in world.sandbox.azure.subscriptions() {
         let Some(owner) = held.owner.clone() else {
@@ -191,7 +220,7 @@ fn what_was_paid_for_is_there(world: &Evidence<'_>) {
 /// A meter tells only customers apart (D3).
 fn no_customer_has_two_live_subscriptions_on_one_meter(world: &Evidence<'_>) {
     let mut seen = BTreeSet::new();
-    for subscription in world.sandbox.stripe.objects("subscription") {
+    for subscription in &world.subscriptions {
         if matches!(
             text(&subscription["status"]),
             "canceled" | "incomplete_expired"
@@ -253,7 +282,7 @@ fn nothing_is_stuck(world: &Evidence<'_>) {
         assert!(rows.is_empty(), "these {what} are stuck: {rows:#?}");
     }
     what_waits_is_not_to_be_charged(world, &db);
-    for invoice in world.sandbox.stripe.objects("invoice") {
+    for invoice in &world.invoices {
         let made = time(invoice["created"].as_i64().unwrap());
         let is_stuck = invoice["status"] == "draft" && made + BACKSTOP + TimeDelta::hours(3) < now;
         assert!(
@@ -270,8 +299,9 @@ fn every_event_was_taken_once(world: &Evidence<'_>) {
         .prepare("SELECT count(*) FROM inbox WHERE event_id = ?1")
         .unwrap();
     let month = world.now() - TimeDelta::days(20);
-    for event in world.sandbox.stripe.objects("event") {
-        let is_ours = event["pending_webhooks"] == 0 && listens(world, text(&event["type"]));
+    let endpoints = world.sandbox.stripe.objects("webhook_endpoint");
+    for event in &world.events {
+        let is_ours = event["pending_webhooks"] == 0 && listens(&endpoints, text(&event["type"]));
         if is_ours && time(event["created"].as_i64().unwrap()) > month {
             let count: i64 = statement
                 .query_row([text(&event["id"])], |row| row.get(0))
@@ -281,8 +311,94 @@ fn every_event_was_taken_once(world: &Evidence<'_>) {
     }
 }
 
-fn listens(world: &Evidence<'_>, event_type: &str) -> bool {
-    let endpoints = world.sandbox.stripe.objects("webhook_endpoint");
+/// However often something was asked for: a thing is made once, and ends once.
+fn no_effect_happened_twice(world: &Evidence<'_>) {
+    let mut seen = BTreeSet::new();
+    for effect in &world.effects {
+        if let Some(name) = once(effect) {
+            assert!(seen.insert(name), "it happened twice: {effect:#?}");
+        }
+    }
+    every_report_says_one_thing(&world.effects);
+    for consumer in world.consumers {
+        let customers = world.sandbox.stripe.objects("customer");
+        let is_own = |it: &&Value| it["metadata"]["apim_user_id"] == consumer.user_id.as_str();
+        let made = customers.iter().filter(is_own).count();
+        assert!(
+            made <= consumer.orders,
+            "{made} customers were made for {} orders of {}",
+            consumer.orders,
+            consumer.email
+        );
+    }
+    let keys = |effect: &&Effect| effect.path.to_ascii_lowercase().contains("/regenerate");
+    let regenerated = world.effects.iter().filter(keys).count();
+    let forms: usize = world.consumers.iter().map(|it| it.key_forms).sum();
+    assert!(
+        regenerated <= forms,
+        "{regenerated} keys were regenerated by {forms} forms"
+    );
+}
+
+/// Stripe knows a meter event by its identifier for a day; whenever it comes again it has to be the
+/// same total of the same moment.
+fn every_report_says_one_thing(effects: &[Effect]) {
+    let mut said = BTreeMap::new();
+    for effect in effects {
+        if effect.path == "/v1/billing/meter_events" {
+            let members = form_urlencoded::parse(effect.body.as_bytes()).into_owned();
+            let members: BTreeMap<String, String> = members.collect();
+            let first = said
+                .entry(members["identifier"].clone())
+                .or_insert_with(|| members.clone());
+            assert_eq!(*first, members);
+        }
+    }
+}
+
+/// What an effect is called that may happen only once, by whatever request.
+fn once(effect: &Effect) -> Option<String> {
+    let Effect {
+        side,
+        method,
+        path,
+        body,
+        status,
+    } = effect;
+    let what = match (*side, method.as_str()) {
+        // A thing that is put in place for the first time.
+        (Side::Azure, "PUT") if *status == 201 => format!("PUT {path}"),
+        (Side::Stripe, "DELETE") => format!("DELETE {path}"),
+        // The order's own id is in the body.
+        (Side::Stripe, "POST") if path == "/v1/checkout/sessions" => format!("POST {path} {body}"),
+        (Side::Stripe, "POST") if path.ends_with("/finalize") => format!("POST {path}"),
+        _ => return None,
+    };
+    Some(what)
+}
+
+/// What a consumer asked for on our pages, and was promised, is so.
+fn every_wish_came_true(world: &Evidence<'_>) {
+    for (id, wish) in world.consumers.iter().flat_map(|it| &it.wishes) {
+        let found = world
+            .subscriptions
+            .iter()
+            .find(|it| it["id"] == id.as_str());
+        let subscription = found.unwrap();
+        let has_ended = subscription["status"] == "canceled";
+        let will_end = subscription["cancel_at_period_end"] == true;
+        let is_true = match wish {
+            Wish::End => has_ended,
+            Wish::EndWithThePeriod => has_ended || will_end,
+            // It may have been too late.
+            Wish::Keep => has_ended || !will_end,
+            Wish::Unclear => true,
+        };
+        assert!(is_true, "{id} was to {wish:?}: {subscription:#}");
+    }
+}
+
+fn listens(endpoints: &[Value], event_type: &str) -> bool {
     endpoints.iter().any(|endpoint| {
         let types = endpoint["enabled_events"].as_array().unwrap();
         types
@@ -294,10 +410,9 @@ fn listens(world: &Evidence<'_>, event_type: &str) -> bool {
 /// The calls on an invoice are those that the gateway served in its period, and its amount is what
 /// the price list says of them.
 fn every_invoice_is_right(world: &Evidence<'_>) {
-    let subscriptions = world.sandbox.stripe.objects("subscription");
-    for invoice in world.sandbox.stripe.objects("invoice") {
+    for invoice in &world.invoices {
         let parent = &invoice["parent"]["subscription_details"]["subscription"];
-        let Some(subscription) = subscriptions.iter().find(|it| it["id"] == *parent) else {
+        let Some(subscription) = world.subscriptions.iter().find(|it| it["id"] == *parent) else {
             continue;
         };
         let metered: Vec<&Value> = list(&invoice["lines"])
@@ -345,7 +460,7 @@ fn every_invoice_is_right(world: &Evidence<'_>) {
             story()
         );
         assert!(
-            billed == served || had_an_excuse(world, &invoice),
+            billed == served || had_an_excuse(world, invoice),
             "{}: {billed} billed, {served} served, and all was well",
             story()
         );
@@ -365,7 +480,7 @@ fn had_an_excuse(world: &Evidence<'_>, invoice: &Value) -> bool {
 
 /// Whether a request led to it.
 fn was_finalized_by_us(world: &Evidence<'_>, invoice: &Value) -> bool {
-    world.sandbox.stripe.objects("event").iter().any(|event| {
+    world.events.iter().any(|event| {
         event["type"] == "invoice.finalized"
             && event["data"]["object"]["id"] == invoice["id"]
             && !event["request"]["id"].is_null()
@@ -382,12 +497,12 @@ fn what_waits_is_not_to_be_charged(world: &Evidence<'_>, db: &rusqlite::Connecti
     });
     for row in rows.unwrap() {
         let (invoice, subscription) = row.unwrap();
-        let find = |kind: &str, id: &str| {
-            let mut all = world.sandbox.stripe.objects(kind).into_iter();
-            all.find(|object| object["id"] == id).unwrap()
+        let find = |all: &'_ [Value], id: &str| {
+            let found = all.iter().find(|object| object["id"] == id);
+            found.unwrap().clone()
         };
-        let subscription = find("subscription", &subscription);
-        let invoice = find("invoice", &invoice);
+        let subscription = find(&world.subscriptions, &subscription);
+        let invoice = find(&world.invoices, &invoice);
         assert_eq!(
             (text(&subscription["status"]), &invoice["auto_advance"]),
             ("unpaid", &Value::Bool(false)),

@@ -1,6 +1,8 @@
 //! The consumers: what they do on the product's pages and on Stripe's.
 
-use chrono::TimeDelta;
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use http::Request;
 use tollhouse::sandbox::Sandbox;
 use tollhouse::sandbox::apim::model::Subscription;
@@ -22,6 +24,8 @@ const PRODUCTS: [(u64, &str); 7] = [
     (1, "pro"),
     (2, "enterprise"),
 ];
+/// Within this an order that is sent again is surely the same one.
+const RESUMED_FOR: TimeDelta = TimeDelta::hours(1);
 /// More than anybody needs.
 const SUBSCRIPTIONS: usize = 3;
 
@@ -86,6 +90,22 @@ pub(crate) struct Consumer {
     cookie: String,
     csrf: String,
     pub(crate) purchases: Vec<Purchase>,
+    /// The last wish for each subscription, as the product confirmed it.
+    pub(crate) wishes: BTreeMap<String, Wish>,
+    /// How often something was ordered, an order that is sent again within the hour counted once.
+    pub(crate) orders: usize,
+    /// How many forms for a new key were sent.
+    pub(crate) key_forms: usize,
+}
+
+/// What a consumer wants of a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    End,
+    EndWithThePeriod,
+    Keep,
+    /// Nobody confirmed it, or somebody else has interfered since.
+    Unclear,
 }
 
 /// An order as its consumer sees it.
@@ -94,6 +114,8 @@ pub(crate) struct Purchase {
     form_id: String,
     product: &'static str,
     pub(crate) name: String,
+    /// When it last counted as one of the consumer's orders.
+    counted_at: Option<DateTime<Utc>>,
     /// Stripe's payment page, once the consumer got there.
     payment_page: Option<String>,
     /// Whether Stripe, or for a free plan the product, said that all is well.
@@ -109,6 +131,9 @@ impl Consumer {
             cookie: String::new(),
             csrf: String::new(),
             purchases: Vec::new(),
+            wishes: BTreeMap::new(),
+            orders: 0,
+            key_forms: 0,
         };
         let form = consumer.get(world, "/register").unwrap();
         consumer.take_cookie(&form);
@@ -162,7 +187,7 @@ impl Consumer {
 
     /// Orders something, or sends an order again of which nothing was heard.
     pub(crate) fn order(at: usize, world: &mut impl Place, dice: &mut Dice) {
-        let wish = world.wish(dice);
+        let (wish, now) = (world.wish(dice), world.sandbox().clock.now());
         let consumer = &mut world.consumers()[at];
         let again = consumer
             .purchases
@@ -176,12 +201,14 @@ impl Consumer {
                     form_id: dice.uuid(),
                     product: wish,
                     name: format!("No. {}", consumer.purchases.len() + 1),
+                    counted_at: None,
                     payment_page: None,
                     is_done: false,
                 });
                 consumer.purchases.len() - 1
             }
         };
+        consumer.count(which, now);
         let consumer = consumer.clone();
         let purchase = &consumer.purchases[which];
         world.note(format_args!("consumer {at} orders {}", purchase.product));
@@ -205,6 +232,16 @@ impl Consumer {
             purchase.payment_page = Some(path_of(&location));
         } else {
             purchase.is_done = true;
+        }
+    }
+
+    /// An order that came to nothing is taken up again within an hour. After that it is a new one,
+    /// and what nobody knows of it stays behind.
+    fn count(&mut self, which: usize, now: DateTime<Utc>) {
+        let purchase = &mut self.purchases[which];
+        if purchase.counted_at.is_none_or(|at| now - at > RESUMED_FOR) {
+            purchase.counted_at = Some(now);
+            self.orders += 1;
         }
     }
 
@@ -253,6 +290,7 @@ impl Consumer {
         };
         let end = dice.weighted(&[(5, End::WithThePeriod), (2, End::Now), (2, End::Never)]);
         world.note(format_args!("consumer {at} has {id} end {end:?}"));
+        world.consumers()[at].wish(&id, Wish::Unclear);
         let (method, field) = match end {
             End::WithThePeriod => ("POST", "true"),
             End::Never => ("POST", "false"),
@@ -272,6 +310,68 @@ impl Consumer {
             .header("authorization", key);
         // What has ended already is refused.
         world.ask_stripe(request.body(encoded(fields)).unwrap());
+    }
+
+    /// Asks on the product's pages for the end of a subscription, or takes that back.
+    pub(crate) fn cancel(at: usize, world: &mut impl Place, dice: &mut Dice) {
+        let consumer = world.consumers()[at].clone();
+        let Some(id) = consumer.pick_paid(world.sandbox(), dice) else {
+            return;
+        };
+        let wish = dice.weighted(&[(5, Wish::EndWithThePeriod), (3, Wish::End), (4, Wish::Keep)]);
+        world.note(format_args!("consumer {at} asks: {wish:?} {id}"));
+        let (page, when) = match wish {
+            Wish::End => ("cancel", "now"),
+            Wish::EndWithThePeriod => ("cancel", "at_period_end"),
+            Wish::Keep | Wish::Unclear => ("renew", ""),
+        };
+        let own = format!("/account/subscriptions/{id}");
+        let fields = [("csrf", consumer.csrf.as_str()), ("when", when)];
+        let answer = consumer.post(world, &format!("{own}/{page}"), &fields);
+        let Some(answer) = answer else {
+            world.consumers()[at].wish(&id, Wish::Unclear);
+            return;
+        };
+        assert!(matches!(answer.status, 303 | 404), "{}", answer.body);
+        // Whoever is sent elsewhere may buy it anew: it has ended already.
+        let is_agreed = answer.location.is_some_and(|location| location == own);
+        let wish = if is_agreed { wish } else { Wish::Unclear };
+        world.consumers()[at].wish(&id, wish);
+    }
+
+    /// Nothing takes the place of an end at once.
+    fn wish(&mut self, id: &str, wish: Wish) {
+        let last = self.wishes.entry(id.to_owned()).or_insert(wish);
+        if *last != Wish::End {
+            *last = wish;
+        }
+    }
+
+    /// Has one of the keys of a subscription replaced; some send the form twice.
+    pub(crate) fn change_key(at: usize, world: &mut impl Place, dice: &mut Dice) {
+        let consumer = world.consumers()[at].clone();
+        let Some(id) = consumer.pick_paid(world.sandbox(), dice) else {
+            return;
+        };
+        let which = *dice.pick(&["primary", "secondary"]);
+        let times = dice.between(1, 2);
+        world.note(format_args!(
+            "consumer {at} changes the {which} key of {id}"
+        ));
+        let path = format!("/account/subscriptions/{id}/keys/{which}");
+        let form = consumer.get(world, &path);
+        let Some(form) = form.filter(|form| form.status == 200) else {
+            return;
+        };
+        world.consumers()[at].key_forms += 1;
+        let fingerprint = form.between("name=\"fingerprint\" value=\"", "\"").unwrap();
+        let fields = [
+            ("csrf", consumer.csrf.as_str()),
+            ("fingerprint", fingerprint),
+        ];
+        for _ in 0..times {
+            consumer.post(world, &path, &fields);
+        }
     }
 
     /// One of the subscriptions that Stripe bills.

@@ -296,12 +296,12 @@ fn the_binary_can_be_killed_at_any_moment() {
     let to = town.sandbox.clock.now();
     let subscriptions = town.sandbox.stripe.objects("subscription").len();
     println!("killed {KILLS} times; {subscriptions} subscriptions");
-    checks::check(&Evidence {
-        sandbox: &town.sandbox,
-        store: town.config.store.path.clone(),
-        consumers: &town.consumers,
-        served: &served,
-        spells: &[Spell { from, to }],
-    });
+    checks::check(&Evidence::gather(
+        &town.sandbox,
+        town.config.store.path.clone(),
+        &town.consumers,
+        &served,
+        &[Spell { from, to }],
+    ));
     drop(town.folder);
 }

@@ -9,6 +9,7 @@
 mod checks;
 mod consumer;
 mod dice;
+mod effects;
 mod image;
 mod kill;
 mod walk;

@@ -56,13 +56,14 @@ impl Walk {
             walk.step();
         }
         walk.rest();
-        let evidence = checks::Evidence {
-            sandbox: &walk.world.sandbox,
-            store: walk.world.board.store(),
-            consumers: &walk.world.consumers,
-            served: &walk.served,
-            spells: &walk.world.spells,
-        };
+        let mut evidence = checks::Evidence::gather(
+            &walk.world.sandbox,
+            walk.world.board.store(),
+            &walk.world.consumers,
+            &walk.served,
+            &walk.world.spells,
+        );
+        evidence.effects = walk.world.board.effects();
         checks::check(&evidence);
         drop(guard);
         checks::coverage(&evidence)
@@ -135,7 +136,7 @@ impl Walk {
     fn act(&mut self) {
         let at = usize::try_from(self.dice.below(self.consumers)).unwrap();
         let (world, dice) = (&mut self.world, &mut self.dice);
-        match dice.below(20) {
+        match dice.below(24) {
             0..=5 => {
                 Consumer::order(at, world, dice);
                 // Most go on to the payment page at once; it is open for two hours.
@@ -147,6 +148,8 @@ impl Walk {
             8 => Consumer::have_it_ended(at, world, dice),
             9..=10 => Consumer::change_card(at, world, dice),
             11 => Consumer::pay_invoice(at, world, dice),
+            12..=13 => Consumer::cancel(at, world, dice),
+            14 => Consumer::change_key(at, world, dice),
             _ => self.call(at),
         }
     }

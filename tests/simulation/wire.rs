@@ -27,6 +27,7 @@ use tollhouse::sandbox::observe::{Observer, observe};
 use tower::ServiceExt;
 
 use crate::dice::Dice;
+use crate::effects::{self, Effect, Effects};
 use crate::image::{self, Mark};
 
 /// Nobody answers any more.
@@ -86,6 +87,7 @@ enum Trouble {
 /// What the wires share. One process is connected at a time.
 pub(crate) struct Switchboard {
     state: Mutex<State>,
+    effects: Effects,
 }
 
 struct State {
@@ -155,6 +157,7 @@ impl Switchboard {
     /// With a store `0.db` in `folder`, and nobody connected.
     pub(crate) fn new(folder: PathBuf, dice: Dice) -> Self {
         Self {
+            effects: Effects::default(),
             state: Mutex::new(State {
                 generation: 0,
                 app: None,
@@ -215,6 +218,11 @@ impl Switchboard {
 
     pub(crate) fn note(&self, line: String) {
         self.state().note(line);
+    }
+
+    /// What the processes brought about at the vendors.
+    pub(crate) fn effects(&self) -> Vec<Effect> {
+        self.effects.lock().unwrap().clone()
     }
 
     pub(crate) fn journal(&self) -> Journal {
@@ -367,6 +375,8 @@ async fn to_vendor(
         faults: Arc::clone(&sandbox.faults),
         journal: Arc::clone(&sandbox.journal),
     };
+    let effects = (side, Arc::clone(&board.effects));
+    let router = router.layer(middleware::from_fn_with_state(effects, effects::note));
     let wire = Arc::new(Wire {
         generation,
         side,
