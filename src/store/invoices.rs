@@ -153,13 +153,13 @@ pub fn release(
 /// Those of periods that ended at `since` or later, in any state.
 pub fn ended_since(db: &Connection, since: DateTime<Utc>) -> Result<Vec<Invoice>, StoreError> {
     let condition = "period_end >= ?1 ORDER BY period_start, subscription_id, invoice_id";
-    select(db, condition, seconds(since))
+    select(db, condition, (seconds(since),))
 }
 
 /// The newest that are final, at most `limit`.
 pub fn newest_final(db: &Connection, limit: u32) -> Result<Vec<Invoice>, StoreError> {
     let condition = "state = 'finalized' ORDER BY updated_at DESC, invoice_id LIMIT ?1";
-    select(db, condition, limit)
+    select(db, condition, (limit,))
 }
 
 /// A subscription's, newest first.

@@ -329,7 +329,7 @@ fn configuration(sandbox: &Sandbox, folder: &tempfile::TempDir, front: SocketAdd
     config.apim.attempts = 1;
     // A day that is read again is a request.
     config.metering.reread_days = 1;
-    config.stripe.gap_fill_minutes = 12 * 60;
+    config.stripe.gap_fill_minutes = 6 * 60;
     config.portal.session_hours = 24 * 365;
     config
 }
