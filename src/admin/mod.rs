@@ -1,6 +1,7 @@
 //! The status page, on a listener of its own: what happened, what waits and what failed.
 
 mod auth;
+mod drafts;
 mod evidence;
 mod health;
 mod mail;
@@ -59,6 +60,8 @@ pub struct Workers {
     pub events: Arc<Notify>,
     /// Works on what consumers asked for.
     pub endings: Arc<Notify>,
+    /// Closes invoices.
+    pub usage: Arc<Notify>,
 }
 
 /// Everything that the page shows, read at one moment.
@@ -198,6 +201,8 @@ pub fn routes(admin: Admin) -> Router {
         .route("/inbox/retry", post(retry))
         .route("/inbox/dismiss", post(dismiss))
         .route("/subscriptions/retry", post(retry_subscription))
+        .route("/drafts/finalize", post(drafts::finalize))
+        .route("/drafts/report", post(drafts::report))
         .route("/requests/retry", post(requests::retry))
         .route("/mail/retry", post(mail::retry))
         .route("/mail/dismiss", post(mail::dismiss))

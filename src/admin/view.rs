@@ -148,7 +148,7 @@ fn drafts(drafts: &[Invoice]) -> Markup {
                                     td { code { (draft.subscription_id) } }
                                     td { (day(draft.period.start)) " – " (day(draft.period.end)) }
                                     td { (badge(draft_standing(draft), draft.state.word())) }
-                                    td { (draft_next(draft)) }
+                                    td { (draft_next(draft)) @if draft.state == State::Held { (draft_buttons(draft)) } }
                                 }
                             }
                         }
@@ -156,6 +156,24 @@ fn drafts(drafts: &[Invoice]) -> Markup {
                 }
                 @if drafts.len() > DRAFTS_SHOWN { p { "And " (drafts.len() - DRAFTS_SHOWN) " more." } }
             }
+        }
+    }
+}
+
+/// What an operator can have done with a draft that is held.
+fn draft_buttons(draft: &Invoice) -> Markup {
+    let button = |action: &str, class: &str, text: &str| {
+        html! {
+            form method="post" action={ "/drafts/" (action) } {
+                input type="hidden" name="id" value=(draft.id);
+                button.small.(class) { (text) }
+            }
+        }
+    };
+    html! {
+        div.actions {
+            (button("report", "button soft", "Report the usage again"))
+            (button("finalize", "quiet", "Finalize it as it is"))
         }
     }
 }

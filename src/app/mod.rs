@@ -158,6 +158,7 @@ impl App {
         let workers = admin::Workers {
             events: Arc::clone(&events.wake),
             endings: Arc::clone(&endings.wake),
+            usage: Arc::clone(&usage.wake),
         };
         let admin = Admin::new(config, store, stripe, apim, blocking, workers).with_outbox(outbox);
         let public = portal::routes(portal).merge(webhook::routes(webhook));

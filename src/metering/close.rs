@@ -24,6 +24,7 @@ use crate::config::Mode;
 use crate::lifecycle::Status;
 use crate::store;
 use crate::store::invoices::{Figures, Invoice, State};
+use crate::store::orders::{self, Kind, Order};
 use crate::store::subscriptions::{Period, Subscription};
 use crate::store::{invoices, period, subscriptions, usage};
 use crate::stripe::{self, InvoiceStatus};
@@ -203,9 +204,14 @@ impl Metering {
         collection: Collection,
         now: DateTime<Utc>,
     ) -> Result<State, MeteringError> {
+        let order = self.store.read(|db| orders::get(db, &invoice.id))?;
+        if order.as_ref().map(|order| order.kind) == Some(Kind::Report) {
+            self.forget_report(subscription, invoice.period, now)?;
+        }
         let read = self.reread(subscription, invoice.period, now);
         // Should Azure stay silent until the backstop, Stripe bills at least what is known.
         let reported_just_now = self.push_total(subscription, invoice.period, now)?;
+        let order = self.settle_report(order, &invoice)?;
         read?;
         let ours = self.keep_days(&invoice, subscription, now)?;
         let invoice = Invoice {
@@ -235,29 +241,42 @@ impl Metering {
                 now,
             );
         }
-        if let Some(problem) = difference {
-            tracing::error!(invoice = %invoice.id, %problem, "an invoice is held back");
-            return self.keep(
-                Invoice {
-                    state: State::Held,
-                    problem: Some(problem),
-                    ..invoice
-                },
-                now,
-            );
-        }
+        let problem = match (difference, order) {
+            (None, _) => None,
+            (Some(problem), Some(order)) => Some(format!(
+                "{problem} Finalized all the same, as {} wished.",
+                order.operator
+            )),
+            (Some(problem), None) => {
+                tracing::error!(invoice = %invoice.id, %problem, "an invoice is held back");
+                return self.keep(
+                    Invoice {
+                        state: State::Held,
+                        problem: Some(problem),
+                        ..invoice
+                    },
+                    now,
+                );
+            }
+        };
         let key = format!("finalize-{}-{}", invoice.id, stamp(now));
         let collects = collection == Collection::Us;
         let fetched = self.stripe.finalize_invoice(&invoice.id, collects, &key)?;
-        self.record_end(
-            Invoice {
-                problem: None,
-                ..invoice
-            },
-            subscription,
-            &fetched,
-            now,
-        )
+        self.record_end(Invoice { problem, ..invoice }, subscription, &fetched, now)
+    }
+
+    /// The order that is left once the total is reported: to report it is carried out by that.
+    fn settle_report(
+        &self,
+        order: Option<Order>,
+        invoice: &Invoice,
+    ) -> Result<Option<Order>, MeteringError> {
+        let Some(Kind::Report) = order.as_ref().map(|order| order.kind) else {
+            return Ok(order);
+        };
+        let id = invoice.id.clone();
+        self.store.write(move |db| orders::settle(db, &id)).wait()?;
+        Ok(None)
     }
 
     /// Reads those days of the period again that were last read before their usage had settled.
@@ -353,13 +372,14 @@ impl Metering {
             stripes: Some(stripes),
             hosted_invoice_url: fetched.hosted_invoice_url.clone(),
             // What went wrong on the way is of no interest where the end is as it should be.
-            problem: problem.or(invoice.problem.filter(|_| stripes != ours)),
+            problem: invoice.problem.filter(|_| stripes != ours).or(problem),
             updated_at: now,
             ..invoice
         };
         let lines = evidence::lines(fetched);
         let change = self.store.write(move |db| {
             store::evidence::keep_lines(db, &ended.id, &lines)?;
+            orders::settle(db, &ended.id)?;
             invoices::save(db, &ended)
         });
         change.wait()?;

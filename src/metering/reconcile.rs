@@ -377,17 +377,10 @@ impl Metering {
 
     /// Has the last report forgotten, which Stripe's meter does not show, and reports anew.
     fn report_again(&self, line: &Line, now: DateTime<Utc>) -> Result<(), MeteringError> {
-        let (id, period) = (line.subscription_id.clone(), line.period);
-        let change = self.store.write(move |db| {
-            let end = window::reports_end(period);
-            if let Some(last) = usage::last_push(db, &id, period.start, end)? {
-                let problem = "Stripe’s meter showed another total.";
-                let refused = PushState::Refused;
-                usage::settle_push(db, &last.identifier, refused, Some(problem), now)?;
-            }
-            Ok(())
-        });
-        change.wait()?;
+        let id = &line.subscription_id;
+        if let Some(subscription) = self.store.read(|db| subscriptions::get(db, id))? {
+            self.forget_report(&subscription, line.period, now)?;
+        }
         self.report_line(line, now)
     }
 

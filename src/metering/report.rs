@@ -126,6 +126,27 @@ impl Metering {
         }
     }
 
+    /// Takes the last report for one that Stripe does not have, so that the next one is made
+    /// although the total is the same, and later.
+    pub(super) fn forget_report(
+        &self,
+        subscription: &Subscription,
+        period: Period,
+        now: DateTime<Utc>,
+    ) -> Result<(), MeteringError> {
+        let id = subscription.id.clone();
+        let change = self.store.write(move |db| {
+            let end = window::reports_end(period);
+            if let Some(last) = usage::last_push(db, &id, period.start, end)? {
+                let problem = "Stripe’s meter showed another total.";
+                let refused = PushState::Refused;
+                usage::settle_push(db, &last.identifier, refused, Some(problem), now)?;
+            }
+            Ok(())
+        });
+        Ok(change.wait()?)
+    }
+
     /// Decides what Stripe has to be told, and writes a new report down, in one transaction: a
     /// second process that reports at the same time finds it there, and repeats it.
     fn plan_report(

@@ -21,7 +21,9 @@ pub fn usage_ends(period: Period) -> DateTime<Utc> {
 ///
 /// Stripe's formula `last` takes the value with the latest timestamp inside the period, so each
 /// report has to be later than the one before and still before [`reports_end`]. Absent when the period has no
-/// second left (an hour is kept free for the reports that close it, one a second).
+/// second left. An hour is kept free for the reports that close it; each leaves a sixteenth of what is
+/// left behind, so that one which is repeated on purpose overtakes what somebody else reported in
+/// between, and a hundred find room.
 pub fn report_time(
     period: Period,
     previous: Option<DateTime<Utc>>,
@@ -30,6 +32,10 @@ pub fn report_time(
     let second = TimeDelta::seconds(1);
     let regular = now.min(period.end - RESERVED_FOR_CLOSE).max(period.start);
     let candidate = match previous {
+        Some(previous) if regular <= previous && period.end <= now => {
+            let left = (reports_end(period) - previous).num_seconds();
+            previous + TimeDelta::seconds((left / 16).max(1))
+        }
         Some(previous) => regular.max(previous + second),
         None => regular,
     };
@@ -88,6 +94,19 @@ mod tests {
         );
         let last = at("2026-01-31T23:59:59");
         assert_eq!(report_time(whole, Some(last), after), None);
+    }
+
+    #[test]
+    fn an_hour_has_room_for_a_hundred_reports_that_close_a_period() {
+        let whole = period("2026-01-01T00:00:00", "2026-02-01T00:00:00");
+        let after = whole.end + TimeDelta::hours(12);
+        let mut times = Vec::new();
+        while let Some(next) = report_time(whole, times.last().copied(), after) {
+            times.push(next);
+        }
+        assert!(times.is_sorted() && times.len() > 90, "{}", times.len());
+        assert_eq!(times[1], times[0] + TimeDelta::seconds(225));
+        assert_eq!(times.last(), Some(&at("2026-01-31T23:59:59")));
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod invoices;
 pub mod jobs;
 pub mod links;
 pub mod mails;
+pub mod orders;
 pub mod period;
 pub mod profiles;
 pub mod requests;

@@ -299,6 +299,14 @@ struct FieldValue {
 }
 
 impl Form {
+    /// Names and values, for a request that is made by hand.
+    pub(crate) fn fields(&self) -> Vec<(&str, &str)> {
+        let fields = self.fields.iter();
+        fields
+            .map(|field| (field.name.as_str(), field.value.as_str()))
+            .collect()
+    }
+
     /// Fills the field with this id or name.
     pub(crate) fn fill(mut self, field: &str, value: &str) -> Self {
         let found = self

@@ -6,6 +6,7 @@ use tollhouse::sandbox::faults::Kind;
 use tollhouse::sandbox::journal::Side;
 
 use crate::journey::{GOOD_CARD, buy, consumer, user_id};
+use crate::status::press;
 use crate::support::TestApp;
 
 /// What the usage on all invoices of a subscription comes to: calls, and minor units.
@@ -250,43 +251,67 @@ fn a_claimed_draft_is_finalized_by_stripe_when_we_are_down() {
     assert_eq!(billed(&app, id(&subscription(&app))), (1_000, 150));
 }
 
-#[test]
-fn an_invoice_that_differs_from_our_figures_is_held_and_shown_and_ends_at_the_backstop() {
+/// Pay as you go with 1,000 calls in a period that has ended, and somebody who has told its meter
+/// 5,000, so many seconds before the end.
+fn with_a_meddler(seconds: i64) -> TestApp {
     let (app, key) = with_payg("2026-01-15T10:20:30Z");
     app.send_calls(&key, 1_000, TimeDelta::days(20));
     let end = period_end(&app);
     app.advance(end - app.now() + TimeDelta::minutes(10));
     app.advance(TimeDelta::hours(11));
-    // Somebody reports usage of their own, later than our final total may lie.
-    let sent = app.requests(Side::Stripe, "POST", "/v1/billing/meter_events");
-    let sent = form_urlencoded::parse(sent[0].request_body.as_bytes());
-    let name = sent
-        .into_owned()
-        .find(|(name, _)| name == "event_name")
-        .unwrap()
-        .1;
     let customer = subscription(&app)["customer"].as_str().unwrap().to_owned();
-    let last_second = (end.timestamp() - 1).to_string();
-    app.ask_stripe(
-        "POST",
-        "/v1/billing/meter_events",
-        &[
-            ("event_name", &name),
-            ("timestamp", &last_second),
-            ("payload[stripe_customer_id]", &customer),
-            ("payload[value]", "5000"),
-        ],
-    );
+    let moment = (end.timestamp() - seconds).to_string();
+    let fields = [
+        ("event_name", "tollhouse_payg_calls"),
+        ("timestamp", moment.as_str()),
+        ("payload[stripe_customer_id]", customer.as_str()),
+        ("payload[value]", "5000"),
+    ];
+    app.ask_stripe("POST", "/v1/billing/meter_events", &fields);
     app.advance(TimeDelta::hours(6));
     assert_eq!(app.metric("tollhouse_held_invoices"), 1);
+    app
+}
+
+fn last_invoice(app: &TestApp) -> Value {
+    app.stripe("/v1/invoices")["data"][0].clone()
+}
+
+#[test]
+fn an_invoice_that_differs_from_our_figures_is_held_and_shown_and_ends_at_the_backstop() {
+    let app = with_a_meddler(1);
     let drafts = app.status_page("/").text("#drafts");
     assert!(
         drafts.contains("5000") && drafts.contains("1000"),
         "{drafts}"
     );
+    assert_eq!(last_invoice(&app)["status"], "draft");
     app.advance(TimeDelta::days(2));
-    assert_eq!(app.stripe("/v1/invoices")["data"][0]["status"], "paid");
+    assert_eq!(last_invoice(&app)["status"], "paid");
     assert_eq!(app.metric("tollhouse_held_invoices"), 0);
+}
+
+#[test]
+fn a_held_invoice_is_exact_after_its_usage_is_reported_again() {
+    let app = with_a_meddler(7_200);
+    press(&app, &app.status_page("/"), "[action='/drafts/report']");
+    app.advance(TimeDelta::hours(1));
+    assert_eq!(app.metric("tollhouse_held_invoices"), 0);
+    assert_eq!(billed(&app, id(&subscription(&app))), (1_000, 150));
+}
+
+#[test]
+fn a_held_invoice_is_finalized_as_it_is_where_an_operator_says_so() {
+    let app = with_a_meddler(1);
+    press(&app, &app.status_page("/"), "[action='/drafts/finalize']");
+    assert_eq!(app.metric("tollhouse_held_invoices"), 0);
+    let invoice = last_invoice(&app);
+    assert_ne!(invoice["status"], "draft");
+    assert_eq!(invoice["total"], 750, "5,000 calls");
+    let page = app.status_page(&format!("/invoices/{}", id(&invoice)));
+    let text = page.text("main");
+    assert!(text.contains("Finalized all the same, as"), "{text}");
+    assert_eq!(page.status, 200);
 }
 
 /// Stripe leaves open whether a draft follows its meter before it is finalized.

@@ -108,11 +108,11 @@ fn a_side_that_is_down_shows() {
 }
 
 /// Presses a button of the status page, and lets what it began come to its end.
-fn press(app: &TestApp, page: &Page, button: &str) {
+pub(crate) fn press(app: &TestApp, page: &Page, button: &str) {
     let form = page.form(button);
     let password = basic(STATUS_PASSWORD);
     let headers = [("authorization", password.as_str())];
-    let pressed = Browser::new().post_with(form.action.as_str(), &[], &headers);
+    let pressed = Browser::new().post_with(form.action.as_str(), &form.fields(), &headers);
     assert_eq!(pressed.status, 303);
     app.settle();
 }
