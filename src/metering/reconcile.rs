@@ -125,6 +125,8 @@ impl Metering {
             for difference in &line.differences {
                 let result = match difference.repair {
                     Repair::ByHand => continue,
+                    // Whoever reports there has to.
+                    Repair::ReportAgain if self.rules.mode == Mode::Shadow => continue,
                     _ if dry_run => Ok(()),
                     Repair::ReadAgain => self.read_again(line, &mut read, now),
                     Repair::ReportAgain => self.report_again(line, now),
@@ -258,7 +260,11 @@ impl Metering {
         let kept = self.store.read(|db| usage::of_day(db, day))?;
         for subject in subjects.iter_mut().filter(|subject| subject.holds(day)) {
             let id = &subject.subscription.id;
-            let classes = &self.model(&subject.subscription)?.billable;
+            // The period's own comparison says that its product is missing.
+            let Some(model) = self.catalogue.get(&subject.subscription.product_id) else {
+                continue;
+            };
+            let classes = &model.billable;
             let billable = |calls: &HashMap<String, Calls>| {
                 calls.get(id).copied().unwrap_or_default().billable(classes)
             };

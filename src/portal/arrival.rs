@@ -54,6 +54,9 @@ pub(super) async fn arrive(
     if let (Delegation::Subscribe { user, .. }, true) =
         (&verified.delegation, portal.signs_in_elsewhere())
     {
+        // A request that is replayed costs Azure nothing. The salt itself is used up only when Azure has
+        // answered: its silence costs nobody the request.
+        portal.check_unused(&verified.salt)?;
         portal.buyer(user, now).await?;
     }
     let response = exchange(&portal, &verified.salt, record, &address, now).await?;
@@ -65,6 +68,17 @@ pub(super) async fn arrive(
         return sign_out(&portal, own, response).await;
     }
     Ok(response)
+}
+
+impl Portal {
+    fn check_unused(&self, salt: &str) -> Result<(), Failure> {
+        let salt_hash = sha256(salt.as_bytes());
+        let is_used = self.store.read(|db| delegations::is_used(db, &salt_hash));
+        if is_used.map_err(Failure::internal)? {
+            return Err(used());
+        }
+        Ok(())
+    }
 }
 
 /// Uses up the salt, keeps what is to be done, and answers with the way on.

@@ -16,7 +16,7 @@ use super::session::SignedIn;
 use super::subscriptions::{is_over, period_in_words};
 use super::views::budget::{BudgetCard, BudgetPage, Set};
 use crate::catalogue::money::Money;
-use crate::catalogue::{Charge, Model, budget};
+use crate::catalogue::{Charge, Model, budget, price};
 use crate::ids::SubscriptionId;
 use crate::store::budgets::{self, Budget, Spent};
 use crate::store::subscriptions::{self, Subscription};
@@ -96,7 +96,8 @@ pub(super) async fn set(
 fn read_amount(text: &str, budgeted: &Budgeted<'_>) -> Result<Option<Money>, String> {
     let currency = budgeted.model.currency;
     let amount = budget::parse_amount(text, currency).map_err(|problem| problem.to_string())?;
-    let fee = budgeted.spent.map_or(0, |spent| spent.fee);
+    let without_calls = price::invoice(budgeted.model, 0);
+    let fee = without_calls.map_or(0, |bill| bill.total.minor);
     if amount.is_some_and(|amount| amount.minor <= fee) {
         let fee = Money {
             currency,

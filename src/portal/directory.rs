@@ -211,7 +211,7 @@ impl Portal {
         let id = id.clone();
         let change = self
             .store
-            .write(move |db| accounts::release_address(db, &id));
+            .write(move |db| accounts::release_address(db, &id, now));
         change.wait().map_err(Failure::internal)
     }
 }

@@ -26,7 +26,7 @@ use crate::ids::UserId;
 use crate::secret::Secret;
 use crate::store::mails::Message;
 use crate::store::profiles::{self, Profile};
-use crate::store::{accounts, sessions};
+use crate::store::{accounts, links, sessions};
 use crate::web::extract::Form;
 use crate::web::limits::Source;
 use crate::web::{Failure, Now, page};
@@ -106,6 +106,8 @@ pub(super) async fn change_password(
     let user_id = account.user_id.clone();
     let change = portal.store.write(move |db| {
         accounts::set_password(db, &user_id, &hashed)?;
+        // Whoever knew the old password may have had links sent.
+        links::end_all(db, &user_id, now)?;
         sessions::end_all(db, &user_id)
     });
     change.await.map_err(Failure::internal)?;

@@ -246,10 +246,15 @@ pub(super) async fn set_new_password(
         let Some(link) = links::use_up(db, &digest, Purpose::NewPassword, now)? else {
             return Ok(None);
         };
+        // A message may have been under way to an address that the account has no longer.
+        let holder = accounts::get(db, &link.user_id)?;
+        if holder.is_none_or(|holder| holder.email != link.email) {
+            return Ok(None);
+        }
         accounts::set_password(db, &link.user_id, &hash)?;
         accounts::confirm_email(db, &link.user_id, &link.email, now)?;
         sessions::end_all(db, &link.user_id)?;
-        links::end_all(db, &link.user_id)?;
+        links::end_all(db, &link.user_id, now)?;
         accounts::get(db, &link.user_id)
     });
     let account = change.await.map_err(Failure::internal)?.ok_or_else(spent)?;

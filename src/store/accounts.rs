@@ -140,7 +140,7 @@ pub fn follow(
         ":confirmed": followed.email_confirmed_at.map(seconds),
     })?;
     if moved {
-        links::end_all(db, user_id)?;
+        links::end_all(db, user_id, now)?;
     }
     Ok(Followed::Done(followed))
 }
@@ -161,14 +161,18 @@ fn unseen(user_id: &UserId, now: DateTime<Utc>) -> Account {
 
 /// Takes its address from an account whose APIM user is gone, for whoever has it now. Nobody gets
 /// in to the account any more, and no message goes to it.
-pub fn release_address(db: &Connection, user_id: &UserId) -> Result<(), StoreError> {
+pub fn release_address(
+    db: &Connection,
+    user_id: &UserId,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
     // No mailbox can have it: RFC 2606, 2.
     let mut statement = db.prepare_cached(
         "UPDATE accounts SET email = user_id || '@gone.invalid', email_confirmed_at = NULL
          WHERE user_id = ?1",
     )?;
     statement.execute([user_id.as_str()])?;
-    links::end_all(db, user_id)?;
+    links::end_all(db, user_id, now)?;
     sessions::end_all(db, user_id)
 }
 
@@ -405,7 +409,7 @@ mod tests {
             let taken = follow(db, &new, &profile("ada@x.io"), noon())?;
             assert_eq!(taken, Followed::AddressTaken(old.clone()));
             assert_eq!(get(db, &new)?, None);
-            release_address(db, &old)?;
+            release_address(db, &old, noon())?;
             assert!(matches!(
                 follow(db, &new, &profile("ada@x.io"), noon())?,
                 Followed::Done(_)

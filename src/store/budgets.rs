@@ -147,8 +147,10 @@ pub fn weigh(
     Ok(())
 }
 
+/// The period in which access stops. What is due without any call never stops it: the fee is paid.
 fn stop(amount: Money, stops: bool, spent: Spent) -> Option<DateTime<Utc>> {
-    (stops && spent.used >= amount.minor).then_some(spent.period.start)
+    let is_used_up = spent.used > spent.fee && spent.used >= amount.minor;
+    (stops && is_used_up).then_some(spent.period.start)
 }
 
 /// Whether the access that is wanted can follow from a budget that stops it, or does not.

@@ -36,6 +36,12 @@ pub fn use_salt(
     Ok(statement.execute((salt_hash, seconds(now)))? == 1)
 }
 
+/// Whether a salt, given as its SHA-256, was used before.
+pub fn is_used(db: &Connection, salt_hash: &[u8; 32]) -> Result<bool, StoreError> {
+    let mut statement = db.prepare_cached("SELECT 1 FROM used_salts WHERE salt_hash = ?1")?;
+    Ok(statement.exists([salt_hash])?)
+}
+
 /// Keeps a request under the SHA-256 of the browser's cookie. What has expired by `now` goes.
 pub fn keep(
     db: &Connection,

@@ -7,7 +7,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
-use super::{StoreError, seconds};
+use super::{StoreError, mails, seconds};
 use crate::ids::UserId;
 
 /// What a link is for. Each purpose has its own page; a link opens no other.
@@ -110,11 +110,12 @@ pub fn use_up(
     Ok(link)
 }
 
-/// Ends every link of an account, as when its password or its address has changed.
-pub fn end_all(db: &Connection, user_id: &UserId) -> Result<(), StoreError> {
+/// Ends every link of an account, as when its password or its address has changed; also those whose
+/// message waits to be sent, because their tokens are made only then.
+pub fn end_all(db: &Connection, user_id: &UserId, now: DateTime<Utc>) -> Result<(), StoreError> {
     let mut statement = db.prepare_cached("DELETE FROM links WHERE user_id = ?1")?;
     statement.execute([user_id.as_str()])?;
-    Ok(())
+    mails::dismiss_links(db, user_id, now)
 }
 
 #[cfg(test)]
@@ -169,7 +170,7 @@ mod tests {
         let scratch = scratch();
         let change = scratch.store.write(|db| {
             let link = links(db)?;
-            end_all(db, &link.user_id)?;
+            end_all(db, &link.user_id, noon())?;
             assert_eq!(get(db, &hash(3), Purpose::SignIn, noon())?, None);
             add(db, &hash(4), Purpose::SignIn, &link, noon())?;
             accounts::remove_unconfirmed(db, &link.user_id)?;

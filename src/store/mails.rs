@@ -340,6 +340,21 @@ pub fn dismiss_failed(db: &Connection, now: DateTime<Utc>) -> Result<usize, Stor
     Ok(statement.execute([seconds(now)])?)
 }
 
+/// Takes the messages of an account out of the queue whose link would open what it must not any more.
+pub(super) fn dismiss_links(
+    db: &Connection,
+    user_id: &UserId,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached(
+        "UPDATE mails SET state = 'dismissed', message = NULL, settled_at = ?2
+         WHERE user_id = ?1 AND state IN ('waiting', 'failed')
+           AND kind IN ('confirm_address', 'confirm_new_address', 'new_password', 'sign_in')",
+    )?;
+    statement.execute((user_id.as_str(), seconds(now)))?;
+    Ok(())
+}
+
 /// How the queue stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {

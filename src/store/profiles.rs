@@ -54,7 +54,7 @@ pub fn change(
         return Ok(false);
     }
     if before.is_some_and(|before| before.email != profile.email) {
-        links::end_all(db, user_id)?;
+        links::end_all(db, user_id, now)?;
     }
     let mut statement = db.prepare_cached(
         "INSERT INTO profile_changes (user_id, revision, due_at) VALUES (?1, 1, ?2)

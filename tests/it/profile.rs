@@ -116,6 +116,33 @@ fn names_change_at_once_and_the_address_by_the_link_that_is_sent_there() {
 }
 
 #[test]
+fn a_new_password_ends_links_that_somebody_else_had_sent() {
+    let app = TestApp::start();
+    let thief = consumer(&app, "owner@example.com");
+    move_to(&app, &thief, "thief@example.com");
+    let sent = last(&app, "thief@example.com");
+    // The next one waits while the mail server is down.
+    app.advance(TimeDelta::minutes(2));
+    app.play(Kind::DroppedMail, Side::Mail, "", "thief@example.com", 1_000);
+    move_to(&app, &thief, "thief@example.com");
+    app.settle();
+    let owner = Browser::new();
+    sign_in(&app, &owner, "owner@example.com", PASSWORD);
+    change_password(&app, &owner, PASSWORD, NEW_PASSWORD);
+    app.sandbox.faults.clear();
+    app.advance(TimeDelta::minutes(5));
+    assert_eq!(Browser::new().get(&link(&sent)).status, 410);
+    let newest = last(&app, "thief@example.com");
+    assert_eq!(
+        link(&newest),
+        link(&sent),
+        "the one that waited is not sent"
+    );
+    let still = sign_in(&app, &Browser::new(), "owner@example.com", NEW_PASSWORD);
+    assert_eq!(still.url.path(), "/plans");
+}
+
+#[test]
 fn an_address_that_was_taken_meanwhile_is_not_taken_over_by_the_link() {
     let app = TestApp::start();
     let browser = consumer(&app, "old@example.com");

@@ -76,7 +76,7 @@ fn calls_that_apim_reports_after_days_are_found_read_again_and_billed() {
 }
 
 #[test]
-fn a_meter_that_somebody_else_told_something_is_told_again() {
+fn a_meter_that_somebody_else_told_less_is_told_again() {
     let (app, key) = with_payg();
     app.send_calls(&key, 180, TimeDelta::zero());
     app.advance(TimeDelta::days(2));

@@ -5,7 +5,9 @@
 //! | APIM has more than our days | running, or its draft is open | read the days again |
 //! | the same | its invoice is final | a person: these calls are on no invoice |
 //! | our days have more than APIM | any | none: calls that happened stay, the larger reading counts |
-//! | Stripe's meter is not what was reported | running, or its draft is open | report once more |
+//! | Stripe's meter shows less than was reported | running | report once more |
+//! | it shows more | running | a person: a report would lower it, and what we know may be a copy's |
+//! | the meter is not what was reported | its draft is open | none: the draft is held until it agrees |
 //! | the same | its invoice is final | a person: no report reaches it any more |
 //! | the invoice is not what is due | final | a person charges or credits the difference |
 //!
@@ -135,17 +137,25 @@ fn usage(facts: &Facts) -> Option<Difference> {
 fn meter(facts: &Facts, now: DateTime<Utc>) -> Option<Difference> {
     let is_fresh = |reported: Reported| now < reported.at + METER_PATIENCE;
     let expected = match facts.stage {
-        Stage::Running | Stage::Closing if facts.reported.is_some_and(is_fresh) => return None,
-        Stage::Running | Stage::Closing => facts.reported.map_or(0, |reported| reported.calls),
+        // The draft is held against the meter before it is final.
+        Stage::Closing => return None,
+        Stage::Running if facts.reported.is_some_and(is_fresh) => return None,
+        Stage::Running => facts.reported.map_or(0, |reported| reported.calls),
         Stage::Final => facts.ours.calls,
     };
     if facts.metered == Decimal::from(expected) {
         return None;
     }
+    let shows_less = facts.metered < Decimal::from(expected);
     let (repair, remedy) = match facts.stage {
-        Stage::Running | Stage::Closing => (
+        Stage::Running | Stage::Closing if shows_less => (
             Repair::ReportAgain,
             "Report the total once more, with a later time.",
+        ),
+        Stage::Running | Stage::Closing => (
+            Repair::ByHand,
+            "Find out who reported more: somebody else, or this database before it was restored \
+             from a copy. The invoice is held if it still differs when the period is closed.",
         ),
         Stage::Final => (
             Repair::ByHand,
@@ -281,14 +291,19 @@ mod tests {
         let hour = TimeDelta::hours(1);
         let fresh = hour - TimeDelta::seconds(1);
         assert_eq!(differences(&lost(Stage::Running, fresh), now()), []);
+        assert_eq!(differences(&lost(Stage::Closing, hour), now()), []);
         for (stage, repair) in [
             (Stage::Running, Repair::ReportAgain),
-            (Stage::Closing, Repair::ReportAgain),
             (Stage::Final, Repair::ByHand),
         ] {
             let (kind, found, _) = only(&lost(stage, hour));
             assert_eq!((kind, found), (Kind::Meter, repair), "{stage:?}");
         }
+        let more = Facts {
+            metered: Decimal::ONE_HUNDRED,
+            ..agreed(Stage::Running)
+        };
+        assert_eq!(only(&more).1, Repair::ByHand, "a report would lower it");
         let never = Facts {
             reported: None,
             ..agreed(Stage::Running)
