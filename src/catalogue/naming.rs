@@ -14,6 +14,9 @@ pub const METADATA_USER: &str = "apim_user_id";
 pub const METADATA_PRODUCT: &str = "apim_product_id";
 /// … under which name, …
 pub const METADATA_NAME: &str = "subscription_name";
+/// On a customer: that somebody bought with it who did not show to be the user, with a card and an
+/// address of their own. Nothing else is bought with it.
+pub const METADATA_ORDERED: &str = "tollhouse_ordered";
 /// … and from which purchase of ours.
 pub const METADATA_CHECKOUT: &str = "tollhouse_checkout";
 

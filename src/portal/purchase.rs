@@ -192,18 +192,27 @@ impl Portal {
             // Stripe asks for the payer's address then.
             OrderedBy::Sent => (None, None),
         };
+        let mut metadata = BTreeMap::from([user]);
+        let is_shared = order.by == OrderedBy::Holder;
+        if !is_shared {
+            // The payer's card and address are on it: the holder must never pay with them.
+            metadata.insert(naming::METADATA_ORDERED.to_owned(), "sent".to_owned());
+        }
         let new = NewCustomer {
             email,
             name,
-            metadata: BTreeMap::from([user]),
+            metadata,
         };
         let key = format!("customer-{}", checkout.id);
         let made = self.stripe.create_customer(&new, &key);
         let id = made.map_err(|error| stripe_failed(error, NOT_CHARGED))?.id;
         let (kept, customer) = (checkout.clone(), id.clone());
-        let change = self
-            .store
-            .write(move |db| checkouts::use_customer(db, &kept, &customer, now));
+        let change = self.store.write(move |db| {
+            if is_shared {
+                checkouts::add_customer(db, &customer, &kept.user_id, now)?;
+            }
+            checkouts::use_customer(db, &kept, &customer)
+        });
         change.wait().map_err(Failure::internal)?;
         Ok(id)
     }

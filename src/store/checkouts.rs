@@ -113,21 +113,21 @@ pub fn count_payable(
     Ok(statement.query_row((user_id.as_str(), seconds(now)), |row| row.get(0))?)
 }
 
-/// Notes the Stripe customer that was created for a purchase; it is the account's from now on.
+/// Notes the Stripe customer that was created for a purchase. It is not the account's by that: see
+/// [`add_customer`].
 pub fn use_customer(
     db: &Connection,
     checkout: &Checkout,
     customer_id: &str,
-    now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    add_customer(db, customer_id, &checkout.user_id, now)?;
     let mut statement =
         db.prepare_cached("UPDATE checkouts SET customer_id = ?2 WHERE checkout_id = ?1")?;
     statement.execute((&checkout.id, customer_id))?;
     Ok(())
 }
 
-/// Notes a Stripe customer of an account; one that is known stays as it is.
+/// Notes a Stripe customer of an account, which further purchases may use; one that is known stays
+/// as it is.
 pub fn add_customer(
     db: &Connection,
     customer_id: &str,
@@ -282,8 +282,8 @@ mod tests {
     use chrono::{DateTime, TimeDelta, Utc};
 
     use super::{
-        Checkout, Connection, NEWS_TAKES_AT_MOST, Session, State, add, complete, count_payable,
-        expire_session, free_customer, get, open, use_customer,
+        Checkout, Connection, NEWS_TAKES_AT_MOST, Session, State, add, add_customer, complete,
+        count_payable, expire_session, free_customer, get, open, use_customer,
     };
     use crate::ids::{ProductId, SubscriptionName, UserId};
     use crate::store::accounts;
@@ -326,7 +326,8 @@ mod tests {
             accounts::add(db, &account("u-1", "ada@example.com"))?;
             let checkout = checkout("c-1");
             add(db, &checkout)?;
-            use_customer(db, &checkout, "cus_1", noon())?;
+            use_customer(db, &checkout, "cus_1")?;
+            add_customer(db, "cus_1", &checkout.user_id, noon())?;
             steps(db);
             let on_meter = free_customer(db, &user(), METER, now)?;
             let elsewhere = free_customer(db, &user(), Some("other"), now)?;

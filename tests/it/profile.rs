@@ -123,7 +123,13 @@ fn a_new_password_ends_links_that_somebody_else_had_sent() {
     let sent = last(&app, "thief@example.com");
     // The next one waits while the mail server is down.
     app.advance(TimeDelta::minutes(2));
-    app.play(Kind::DroppedMail, Side::Mail, "", "thief@example.com", 1_000);
+    app.play(
+        Kind::DroppedMail,
+        Side::Mail,
+        "",
+        "thief@example.com",
+        1_000,
+    );
     move_to(&app, &thief, "thief@example.com");
     app.settle();
     let owner = Browser::new();

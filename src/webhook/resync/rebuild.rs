@@ -109,7 +109,9 @@ impl Worker {
         // The oldest first, because that is the order in which they are used.
         for customer in customers.into_iter().rev() {
             let owner = customer.metadata.get(naming::METADATA_USER);
-            let Some(user) = owner.and_then(|owner| UserId::parse(owner).ok()) else {
+            let is_shared = !customer.metadata.contains_key(naming::METADATA_ORDERED);
+            let user = owner.and_then(|owner| UserId::parse(owner).ok());
+            let Some(user) = user.filter(|_| is_shared) else {
                 continue;
             };
             let id = customer.id;
