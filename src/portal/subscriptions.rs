@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::Portal;
 use super::account::query_value;
+use super::cancel::is_moving;
 use super::delivery::{Looker, sign_in_first};
 use super::developer_portal::ReturnPath;
 use super::next::Next;
@@ -356,7 +357,7 @@ fn ending(subscription: &Subscription, cancellation: Option<Cancellation>) -> En
         return Ending::Over;
     }
     match cancellation {
-        Some(known) if known.is_under_way() => Ending::UnderWay(known.wish),
+        Some(known) if is_moving(&known, subscription) => Ending::UnderWay(known.wish),
         Some(known) if known.is_given_up() => Ending::GivenUp(known.problem.unwrap_or_default()),
         Some(_) | None if subscription.cancel_at.is_some() => Ending::Scheduled,
         Some(_) | None => Ending::None,
