@@ -9,10 +9,3 @@ CREATE TABLE budgets (
     reached         INTEGER NOT NULL CHECK (reached IN (0, 50, 80, 100)), -- and the percents reached in it
     stopped_period  INTEGER                    -- the start of the period in which access stops
 ) STRICT;
-
--- Subscriptions whose access may have to change because a budget has. The revision counts the
--- changes: one that is made while the worker looks is not taken for the one that it looks at.
-CREATE TABLE budget_changes (
-    subscription_id TEXT PRIMARY KEY,
-    revision        INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;

@@ -22,7 +22,7 @@ use crate::lifecycle::Status;
 use crate::outbound::{CallError, backoff};
 use crate::store::cancellations::{Cancellation, Step, Wish};
 use crate::store::subscriptions::{Period, Subscription};
-use crate::store::{cancellations, invoices, subscriptions, usage};
+use crate::store::{cancellations, invoices, looks, subscriptions, usage};
 use crate::stripe::{self, InvoiceStatus};
 
 /// How many cancellations one turn works on.
@@ -242,7 +242,7 @@ impl Metering {
             if ended {
                 invoices::claim_again(db, &kept.subscription_id)?;
             }
-            subscriptions::recheck(db, &kept.subscription_id, now)?;
+            looks::ask(db, &kept.subscription_id, now)?;
             Ok(current)
         });
         Ok(change.wait()?.then_some(advanced))

@@ -9,7 +9,7 @@ use crate::config::Mode;
 use crate::outbound::CallError;
 use crate::store::subscriptions::{Meter, Period, Subscription};
 use crate::store::usage::{Push, PushState};
-use crate::store::{StoreError, subscriptions, usage};
+use crate::store::{StoreError, looks, subscriptions, usage};
 use crate::stripe::MeterEvent;
 
 /// What a run of reports did.
@@ -82,7 +82,7 @@ impl Metering {
             // The period has turned and nobody told us: look at Stripe. Its invoice closes it.
             let id = subscription.id.clone();
             self.store
-                .write(move |db| subscriptions::recheck(db, &id, now))
+                .write(move |db| looks::ask(db, &id, now))
                 .wait()?;
             return Ok(false);
         }

@@ -17,7 +17,7 @@ use super::developer_portal::ReturnPath;
 use super::next::Next;
 use super::session::{DELEGATION_LENGTH, SignedIn, Visitor};
 use crate::ids::{SubscriptionId, UserId};
-use crate::store::{delegations, subscriptions};
+use crate::store::{delegations, looks};
 use crate::web::cookies::Cookie;
 use crate::web::token::{Token, sha256};
 use crate::web::{Failure, Now};
@@ -186,7 +186,7 @@ async fn look_again(
     let id = subscription.clone();
     let change = portal
         .store
-        .write(move |db| subscriptions::recheck(db, id.as_str(), now + PORTAL_IS_DONE_AFTER));
+        .write(move |db| looks::ask(db, id.as_str(), now + PORTAL_IS_DONE_AFTER));
     change.await.map_err(Failure::internal)
 }
 

@@ -23,7 +23,7 @@ use super::views::cancel::{Bill, CancelPage, RenewPage, Renewal};
 use crate::catalogue::money::thousands;
 use crate::catalogue::{Pricing, price};
 use crate::ids::SubscriptionId;
-use crate::store::cancellations::{self, Cancellation, Step, Wish};
+use crate::store::cancellations::{self, Wish};
 use crate::store::subscriptions::{self, Subscription};
 use crate::store::usage;
 use crate::web::extract::{Form, Named};
@@ -143,22 +143,11 @@ pub(super) async fn show_status(
     let (Visitor(signed_in), Named(id)) = (visitor?, id?);
     let signed_in = signed_in.ok_or_else(session_over)?;
     let subscription = portal.in_account(&id, &signed_in)?;
-    let cancellation = portal.store.read(|db| cancellations::get(db, id.as_str()));
-    let cancellation = cancellation.map_err(Failure::internal)?;
-    let moving = cancellation.is_some_and(|known| is_moving(&known, &subscription))
+    let moving = portal.ending(&subscription)?.is_under_way()
         || subscription.applied != Some(subscription.wanted);
     Ok(Json(
         json!({"state": if moving { "moving" } else { "settled" }}),
     ))
-}
-
-/// Whether a wish is worked on, or done at Stripe and not seen here yet: the page would still say how
-/// things were before.
-pub(super) fn is_moving(known: &Cancellation, subscription: &Subscription) -> bool {
-    let is_looked_at = subscription
-        .recheck_at
-        .is_none_or(|at| at > known.updated_at);
-    known.is_under_way() || (known.step == Step::Done && !is_looked_at)
 }
 
 fn address(subscription: &Subscription) -> String {
@@ -276,44 +265,4 @@ fn not_in_account(email: &str) -> Failure {
          that one.",
     )
     .link("/account", "Go to my account")
-}
-
-#[cfg(test)]
-mod tests {
-    use chrono::TimeDelta;
-
-    use super::{Cancellation, Step, Wish, is_moving};
-    use crate::store::accounts::testing::noon;
-    use crate::store::subscriptions::testing::subscription;
-
-    #[test]
-    fn a_wish_moves_until_what_came_of_it_was_looked_at() {
-        let known = |step, due_at| Cancellation {
-            subscription_id: "sub_1".to_owned(),
-            wish: Wish::AtPeriodEnd,
-            revision: 1,
-            step,
-            asked_at: noon(),
-            due_at,
-            attempts: 0,
-            problem: None,
-            updated_at: noon(),
-        };
-        let mut subscription = subscription("sub_1");
-        let second = TimeDelta::seconds(1);
-        for (recheck_at, moves) in [
-            (Some(noon()), true),
-            (None, false),
-            (Some(noon() + second), false),
-        ] {
-            subscription.recheck_at = recheck_at;
-            assert!(is_moving(
-                &known(Step::Schedule, Some(noon())),
-                &subscription
-            ));
-            assert!(!is_moving(&known(Step::Schedule, None), &subscription));
-            let done = known(Step::Done, None);
-            assert_eq!(is_moving(&done, &subscription), moves, "{recheck_at:?}");
-        }
-    }
 }

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use super::Portal;
 use super::account::query_value;
-use super::cancel::is_moving;
 use super::delivery::{Looker, sign_in_first};
 use super::developer_portal::ReturnPath;
 use super::next::Next;
@@ -27,6 +26,7 @@ use crate::ids::{CheckoutId, ProductId, SubscriptionId, UserId};
 use crate::lifecycle::Access;
 use crate::store::cancellations::{self, Cancellation};
 use crate::store::checkouts::{self, Checkout};
+use crate::store::looks;
 use crate::store::subscriptions::{self, Period, Subscription};
 use crate::web::extract::{Form, Named};
 use crate::web::token::random_uuid;
@@ -327,13 +327,10 @@ impl Portal {
     }
 
     fn line(&self, subscription: &Subscription) -> Result<Line, Failure> {
-        let id = &subscription.id;
-        let cancellation = self.store.read(|db| cancellations::get(db, id));
-        let cancellation = cancellation.map_err(Failure::internal)?;
         let model = self.catalogue.get(&subscription.product_id);
         Ok(Line {
             id: subscription.id.clone(),
-            ending: ending(subscription, cancellation),
+            ending: self.ending(subscription)?,
             name: subscription.name.to_string(),
             plan: self.plan_name(&subscription.product_id),
             price: model.map_or_else(String::new, crate::catalogue::Model::price_in_words),
@@ -347,18 +344,39 @@ impl Portal {
     }
 }
 
+impl Portal {
+    /// How the end of a subscription stands. What Stripe has done and the worker has not looked at yet
+    /// is still under way: the record says how things were before.
+    pub(super) fn ending(&self, subscription: &Subscription) -> Result<Ending, Failure> {
+        let id = &subscription.id;
+        let found = self.store.read(|db| {
+            let Some(known) = cancellations::get(db, id)? else {
+                return Ok((None, false));
+            };
+            let is_unseen = looks::waits(db, id, known.updated_at)?;
+            Ok((Some(known), is_unseen))
+        });
+        let (cancellation, is_unseen) = found.map_err(Failure::internal)?;
+        Ok(ending(subscription, cancellation, is_unseen))
+    }
+}
+
 /// Whether the subscription has ended for good, or is about to without anybody's doing.
 pub(super) fn is_over(subscription: &Subscription) -> bool {
     subscription.ended_at.is_some() || subscription.wanted == Access::Cancelled
 }
 
-fn ending(subscription: &Subscription, cancellation: Option<Cancellation>) -> Ending {
+fn ending(
+    subscription: &Subscription,
+    cancellation: Option<Cancellation>,
+    is_unseen: bool,
+) -> Ending {
     if is_over(subscription) {
         return Ending::Over;
     }
     match cancellation {
-        Some(known) if is_moving(&known, subscription) => Ending::UnderWay(known.wish),
         Some(known) if known.is_given_up() => Ending::GivenUp(known.problem.unwrap_or_default()),
+        Some(known) if known.is_under_way() || is_unseen => Ending::UnderWay(known.wish),
         Some(_) | None if subscription.cancel_at.is_some() => Ending::Scheduled,
         Some(_) | None => Ending::None,
     }

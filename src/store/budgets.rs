@@ -15,7 +15,7 @@ use rusqlite::{Connection, Row, named_params};
 
 use super::mails::{About, Message, Outbox};
 use super::subscriptions::{Period, Subscription};
-use super::{StoreError, seconds, time, usage};
+use super::{StoreError, looks, seconds, time, usage};
 use crate::catalogue::money::{Currency, Money};
 use crate::catalogue::{Charge, Model, budget, price};
 use crate::lifecycle::{Access, Status};
@@ -101,7 +101,7 @@ pub fn set(
         }
     };
     if stopped != stopped_before {
-        note_change(db, &subscription.id)?;
+        looks::ask(db, &subscription.id, now)?;
     }
     Ok(())
 }
@@ -142,7 +142,7 @@ pub fn weigh(
     save(db, &subscription.id, &weighed)?;
     let has_changed = weighed.stopped_period != known.stopped_period;
     if has_changed || !agrees(subscription, weighed.stopped_period.is_some()) {
-        note_change(db, &subscription.id)?;
+        looks::ask(db, &subscription.id, now)?;
     }
     Ok(())
 }
@@ -259,45 +259,6 @@ pub fn subscription_ids(db: &Connection) -> Result<Vec<String>, StoreError> {
         db.prepare_cached("SELECT subscription_id FROM budgets ORDER BY subscription_id")?;
     let ids = statement.query_map([], |row| row.get(0))?;
     Ok(ids.collect::<Result<_, _>>()?)
-}
-
-/// A subscription whose access has to be looked at because of its budget.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    pub subscription_id: String,
-    revision: u32,
-}
-
-fn note_change(db: &Connection, subscription_id: &str) -> Result<(), StoreError> {
-    let mut statement = db.prepare_cached(
-        "INSERT INTO budget_changes (subscription_id, revision) VALUES (?1, 1)
-         ON CONFLICT (subscription_id) DO UPDATE SET revision = revision + 1",
-    )?;
-    statement.execute([subscription_id])?;
-    Ok(())
-}
-
-/// What the worker has to look at, at most `limit`. Asked for before the look.
-pub fn changes(db: &Connection, limit: u32) -> Result<Vec<Change>, StoreError> {
-    let mut statement = db.prepare_cached(
-        "SELECT subscription_id, revision FROM budget_changes ORDER BY subscription_id LIMIT ?1",
-    )?;
-    let rows = statement.query_map([limit], |row| {
-        Ok(Change {
-            subscription_id: row.get(0)?,
-            revision: row.get(1)?,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// Notes that a change was looked at. One that came meanwhile stays.
-pub fn settle(db: &Connection, change: &Change) -> Result<(), StoreError> {
-    let mut statement = db.prepare_cached(
-        "DELETE FROM budget_changes WHERE subscription_id = ?1 AND revision = ?2",
-    )?;
-    statement.execute((&change.subscription_id, change.revision))?;
-    Ok(())
 }
 
 #[cfg(test)]

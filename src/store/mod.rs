@@ -26,6 +26,7 @@ pub mod inbox;
 pub mod invoices;
 pub mod jobs;
 pub mod links;
+pub mod looks;
 pub mod mails;
 pub mod orders;
 pub mod period;

@@ -372,16 +372,6 @@ pub fn ids(db: &Connection) -> Result<std::collections::HashSet<String>, StoreEr
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-/// Makes the subscription due to be looked at again.
-pub fn recheck(db: &Connection, id: &str, at: DateTime<Utc>) -> Result<(), StoreError> {
-    let mut statement = db.prepare_cached(
-        "UPDATE subscriptions SET recheck_at = min(coalesce(recheck_at, ?2), ?2)
-         WHERE subscription_id = ?1",
-    )?;
-    statement.execute((id, seconds(at)))?;
-    Ok(())
-}
-
 #[cfg(test)]
 pub(crate) mod testing {
     use chrono::{TimeZone, Utc};

@@ -23,7 +23,7 @@ use crate::outbound::{CallError, backoff};
 use crate::store::inbox::{Ending, Waiting};
 use crate::store::mails::Outbox;
 use crate::store::subscriptions::Subscription;
-use crate::store::{Store, StoreError, budgets, checkouts, inbox, invoices, subscriptions};
+use crate::store::{Store, StoreError, checkouts, inbox, invoices, looks, subscriptions};
 use crate::stripe::{self, CheckoutStatus, Stripe};
 
 /// How many events, and how many subscriptions, one round looks at; the next takes what is left.
@@ -181,21 +181,21 @@ impl Worker {
                 return Ok(0);
             }
         }
-        self.follow_budgets(&mut round, now)?;
+        self.look_as_asked(&mut round, now)?;
         Ok(if round.is_over() { 0 } else { round.done })
     }
 
-    /// Looks at the subscriptions whose budgets have begun or ceased to stop access. The change is
-    /// read before the look and settled after it; one that fails is due again like any other.
-    fn follow_budgets(&self, round: &mut Round, now: DateTime<Utc>) -> Result<(), StoreError> {
-        for change in self.store.read(|db| budgets::changes(db, BATCH))? {
+    /// Looks at the subscriptions that somebody has asked for. The wish is read before the look and
+    /// settled after it; a look that fails is due again like any other.
+    fn look_as_asked(&self, round: &mut Round, now: DateTime<Utc>) -> Result<(), StoreError> {
+        for look in self.store.read(|db| looks::due(db, now, BATCH))? {
             if round.is_over() {
                 return Ok(());
             }
-            if let Some(subscription) = self.known(&change.subscription_id)? {
+            if let Some(subscription) = self.known(&look.subscription_id)? {
                 round.note(&self.recheck(subscription, now));
             }
-            let done = self.store.write(move |db| budgets::settle(db, &change));
+            let done = self.store.write(move |db| looks::settle(db, &look));
             done.wait()?;
         }
         Ok(())

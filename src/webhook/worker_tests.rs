@@ -16,7 +16,7 @@ use crate::outbound::testing::{Reply, Seen, Server, json as reply, with_header};
 use crate::store::mails::Outbox;
 use crate::store::subscriptions::Subscription;
 use crate::store::testing::{Scratch, scratch};
-use crate::store::{inbox, invoices, subscriptions};
+use crate::store::{Store, inbox, invoices, looks, subscriptions};
 use crate::stripe::Stripe;
 
 /// Basic has no days of grace, payg those of the setting.
@@ -128,7 +128,7 @@ impl Bench {
         let change = self
             .scratch
             .store
-            .write(|db| subscriptions::recheck(db, "sub_1", now()));
+            .write(|db| looks::ask(db, "sub_1", now()));
         change.wait().unwrap();
     }
 
@@ -260,6 +260,36 @@ fn what_a_killed_process_put_in_place_without_noting_it_is_cancelled_with_its_su
     let patched: Vec<Seen> = patched.filter(|seen| seen.method == "PATCH").collect();
     assert_eq!(patched.len(), 1);
     assert!(patched[0].body.contains("cancelled"), "{}", patched[0].body);
+}
+
+#[test]
+fn what_changes_while_the_worker_looks_is_looked_at_again() {
+    let store = Arc::new(std::sync::OnceLock::<Store>::new());
+    let kept = Arc::clone(&store);
+    let changed = AtomicBool::new(false);
+    let has_changed = Arc::new(changed);
+    let bench = Bench::start(move |seen| match seen.target.as_str() {
+        "/v1/subscriptions/sub_1" if has_changed.load(Ordering::SeqCst) => {
+            fetched("canceled", &ours())
+        }
+        "/v1/subscriptions/sub_1" => fetched("active", &ours()),
+        _ => {
+            // Stripe was read; before the outcome is saved it moves on, and somebody says so.
+            if !has_changed.swap(true, Ordering::SeqCst)
+                && let Some(store) = kept.get()
+            {
+                let change = store.write(|db| looks::ask(db, "sub_1", now()));
+                change.wait().unwrap();
+            }
+            azure()
+        }
+    });
+    store.set(bench.scratch.store.clone()).ok();
+    bench.receive("evt_1", "customer.subscription.created", "sub_1");
+    while bench.worker.drain(now()).unwrap() > 0 {}
+    let seen = bench.subscription();
+    assert_eq!(seen.stripe_status.as_deref(), Some("canceled"));
+    assert_eq!(seen.applied, Some(Access::Cancelled));
 }
 
 #[test]

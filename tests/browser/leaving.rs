@@ -27,10 +27,10 @@ fn a_key_is_regenerated_a_cancellation_taken_back_and_the_account_closed() {
     browser.follow(".cancel");
     browser.see("//strong[starts-with(., 'At the end of the period')]");
     browser.follow("#cancel");
-    browser.reload_until("//p[contains(., 'runs until')]");
+    browser.see("//p[contains(., 'runs until')]");
     browser.follow("//a[.='Keep it']");
     browser.follow("#renew");
-    browser.reload_until("//p[contains(., 'in good standing')]");
+    browser.see("//p[contains(., 'in good standing')]");
 
     ada.open_account();
     browser.follow("#close");

@@ -48,7 +48,7 @@ fn a_user_of_the_portals_own_subscribes_and_cancels_by_a_link() {
     browser.follow("#use-link");
     browser.see("//strong[starts-with(., 'At the end of the period')]");
     browser.follow("#cancel");
-    browser.reload_until("//p[contains(., 'runs until')]");
+    browser.see("//p[contains(., 'runs until')]");
 
     ada.open_account();
     browser.see("//a[contains(., 'are in the developer portal')]");

@@ -251,6 +251,10 @@ pub enum Ending {
 }
 
 impl Ending {
+    pub fn is_under_way(&self) -> bool {
+        matches!(self, Self::UnderWay(_))
+    }
+
     /// A sentence on what is under way or went wrong.
     pub(super) fn notice(&self, status_url: &str) -> Markup {
         match self {

@@ -4,10 +4,11 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use rusqlite::Connection;
 use tokio::sync::Notify;
 
-use super::{Budget, Change, changes, get, set, settle, weigh};
+use super::{Budget, get, set, weigh};
 use crate::catalogue::money::{Currency, Money};
 use crate::catalogue::{Catalogue, Model};
 use crate::lifecycle::Access;
+use crate::store::looks::{self, Look};
 use crate::store::mails::{Outbox, counts};
 use crate::store::subscriptions::testing::subscription;
 use crate::store::subscriptions::{Period, Subscription};
@@ -91,8 +92,9 @@ impl Bench<'_> {
         get(self.db, "sub_1").unwrap().unwrap()
     }
 
-    fn changes(&self) -> Vec<Change> {
-        changes(self.db, 10).unwrap()
+    fn looks(&self) -> Vec<Look> {
+        let ever = now() + TimeDelta::days(365);
+        looks::due(self.db, ever, 10).unwrap()
     }
 
     fn read(&self) -> Subscription {
@@ -110,7 +112,7 @@ fn each_threshold_is_told_once_and_the_highest_of_several_at_once() {
         bench.check(7_000, 2, 100);
         bench.check(9_000, 2, 100);
         assert_eq!(bench.budget().stopped_period, None);
-        assert!(bench.changes().is_empty());
+        assert!(bench.looks().is_empty());
     });
 }
 
@@ -160,16 +162,16 @@ fn access_stops_only_where_that_is_wanted_and_the_worker_is_told_of_each_change(
         bench.check(7_000, 1, 100);
         let march = bench.subscription.period.map(|period| period.start);
         assert_eq!(bench.read().budget_stop, march);
-        let seen = bench.changes();
+        let seen = bench.looks();
         assert_eq!(seen.len(), 1);
         // Meanwhile the consumer raises it: what the worker has seen does not settle that.
         bench.set(Some(2_000), true);
-        settle(bench.db, &seen[0]).unwrap();
+        looks::settle(bench.db, &seen[0]).unwrap();
         assert_eq!(bench.read().budget_stop, None);
-        let seen = bench.changes();
+        let seen = bench.looks();
         assert_eq!(seen.len(), 1);
-        settle(bench.db, &seen[0]).unwrap();
-        assert!(bench.changes().is_empty());
+        looks::settle(bench.db, &seen[0]).unwrap();
+        assert!(bench.looks().is_empty());
         for (minor, stops, is_stopped) in [
             (Some(500), true, true),
             (Some(500), false, false),
@@ -178,8 +180,8 @@ fn access_stops_only_where_that_is_wanted_and_the_worker_is_told_of_each_change(
         ] {
             bench.set(minor, stops);
             assert_eq!(bench.read().budget_stop.is_some(), is_stopped);
-            for change in bench.changes() {
-                settle(bench.db, &change).unwrap();
+            for look in bench.looks() {
+                looks::settle(bench.db, &look).unwrap();
             }
         }
         assert_eq!(get(bench.db, "sub_1").unwrap(), None);
@@ -191,18 +193,18 @@ fn access_that_does_not_agree_with_the_budget_is_looked_at_again() {
     on("payg", |bench| {
         bench.set(Some(500), true);
         bench.check(7_000, 1, 100);
-        for change in bench.changes() {
-            settle(bench.db, &change).unwrap();
+        for look in bench.looks() {
+            looks::settle(bench.db, &look).unwrap();
         }
         let suspended = Subscription {
             wanted: Access::Suspended,
             ..bench.subscription.clone()
         };
         bench.weigh(&suspended, now());
-        assert!(bench.changes().is_empty());
+        assert!(bench.looks().is_empty());
         // Somebody has overwritten it with what was known before.
         bench.weigh(&bench.subscription, now());
-        assert_eq!(bench.changes().len(), 1);
+        assert_eq!(bench.looks().len(), 1);
     });
 }
 
