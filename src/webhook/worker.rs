@@ -432,10 +432,16 @@ impl Worker {
         };
         let (outbox, seen) = (self.outbox.clone(), record.clone());
         let change = self.store.write(move |db| {
+            if was_ended_meanwhile(db, &intent)? {
+                return Ok(false);
+            }
             notices::queue(db, &outbox, &seen, now)?;
-            subscriptions::save(db, &intent)
+            subscriptions::save(db, &intent)?;
+            Ok(true)
         });
-        change.wait()?;
+        if !change.wait()? {
+            return Ok(());
+        }
         let work = access::apply(&self.apim, &record).map_err(WorkError::from);
         let work = work.and_then(|()| self.finalize_left_behind(&record, now));
         if let Err(error) = work {
@@ -452,6 +458,9 @@ impl Worker {
         };
         let outbox = self.outbox.clone();
         let change = self.store.write(move |db| {
+            if was_ended_meanwhile(db, &outcome)? {
+                return Ok(());
+            }
             notices::queue(db, &outbox, &outcome, now)?;
             if let Some(checkout_id) = &outcome.checkout_id {
                 checkouts::complete(db, checkout_id)?;
@@ -514,6 +523,20 @@ impl Worker {
         });
         change.wait()
     }
+}
+
+/// Whether the holder of a free subscription has ended it since it was read. That stands, and is due:
+/// the next look takes from APIM whatever this one has put there. What Stripe bills has its wanted
+/// access from the worker alone.
+fn was_ended_meanwhile(
+    db: &rusqlite::Connection,
+    record: &Subscription,
+) -> Result<bool, StoreError> {
+    if record.stripe_status.is_some() {
+        return Ok(false);
+    }
+    let current = subscriptions::get(db, &record.id)?;
+    Ok(current.is_some_and(|current| current.wanted != record.wanted))
 }
 
 fn by_subject(waiting: Vec<Waiting>) -> BTreeMap<Subject, Vec<Waiting>> {

@@ -15,6 +15,7 @@ use crate::lifecycle::Access;
 use crate::outbound::testing::{Reply, Seen, Server, json as reply, with_header};
 use crate::store::mails::Outbox;
 use crate::store::subscriptions::Subscription;
+use crate::store::subscriptions::testing::subscription;
 use crate::store::testing::{Scratch, scratch};
 use crate::store::{Store, inbox, invoices, looks, subscriptions};
 use crate::stripe::Stripe;
@@ -278,8 +279,8 @@ fn what_changes_while_the_worker_looks_is_looked_at_again() {
             if !has_changed.swap(true, Ordering::SeqCst)
                 && let Some(store) = kept.get()
             {
-                let change = store.write(|db| looks::ask(db, "sub_1", now()));
-                change.wait().unwrap();
+                // Not waited for on the server's thread: what is written later comes after it.
+                drop(store.write(|db| looks::ask(db, "sub_1", now())));
             }
             azure()
         }
@@ -290,6 +291,55 @@ fn what_changes_while_the_worker_looks_is_looked_at_again() {
     let seen = bench.subscription();
     assert_eq!(seen.stripe_status.as_deref(), Some("canceled"));
     assert_eq!(seen.applied, Some(Access::Cancelled));
+}
+
+#[test]
+fn a_free_subscription_that_is_ended_while_its_key_is_made_stays_ended() {
+    let store = Arc::new(std::sync::OnceLock::<Store>::new());
+    let kept = Arc::clone(&store);
+    let ended = AtomicBool::new(false);
+    let bench = Bench::start(move |_| {
+        if let Some(store) = kept.get()
+            && !ended.swap(true, Ordering::SeqCst)
+        {
+            drop(store.write(|db| {
+                let held = subscriptions::get(db, "free_1")?.unwrap();
+                subscriptions::end_free(db, &held, now())
+            }));
+        }
+        azure()
+    });
+    let change = bench.scratch.store.write(|db| {
+        let free = Subscription {
+            id: "free_1".to_owned(),
+            stripe_status: None,
+            customer_id: None,
+            meter: None,
+            period: None,
+            wanted: Access::Active,
+            applied: None,
+            recheck_at: Some(now()),
+            ..subscription("free_1")
+        };
+        subscriptions::save(db, &free)
+    });
+    change.wait().unwrap();
+    store.set(bench.scratch.store.clone()).ok();
+    while bench.worker.drain(now()).unwrap() > 0 {}
+    let free = bench
+        .scratch
+        .store
+        .read(|db| subscriptions::get(db, "free_1"));
+    let free = free.unwrap().unwrap();
+    assert_eq!(
+        (free.wanted, free.applied),
+        (Access::Cancelled, Some(Access::Cancelled))
+    );
+    let seen = bench.server.seen();
+    assert!(
+        seen.iter()
+            .any(|seen| seen.method == "PATCH" && seen.body.contains("cancelled"))
+    );
 }
 
 #[test]
