@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use serde::Deserialize;
 
 use super::Portal;
-use super::links::{LinkForm, look, mail_off, spent, token_in};
+use super::links::{LinkForm, button_page, look, mail_off, spent, token_in};
 use super::session::{FormGuard, SignedIn, Visitor};
 use super::views::links::{ButtonPage, MessagePage};
 use crate::store::accounts;
@@ -40,10 +40,8 @@ pub(super) async fn show(
         token: &token.text(),
         next: "",
     };
-    let frame = portal.page("Confirm your e-mail address").narrow();
     let viewer = Visitor(signed_in).viewer();
-    let response = page::html(content.render(&viewer, &frame)).into_response();
-    Ok(guard.attach(&portal, response))
+    Ok(button_page(&portal, &viewer, &guard, &content))
 }
 
 /// `POST /confirm-address`

@@ -13,12 +13,13 @@ use serde::Deserialize;
 
 use super::account::query_value;
 use super::apim_user::Ensured;
-use super::session;
+use super::session::{self, FormGuard};
+use super::views::links::ButtonPage;
 use super::{Portal, register};
 use crate::store::accounts::Account;
 use crate::store::links::{self, Link, Purpose};
-use crate::web::Failure;
 use crate::web::token::Token;
+use crate::web::{Failure, Viewer, page};
 
 /// The form behind a link: the button alone.
 #[derive(Deserialize, Default)]
@@ -63,6 +64,17 @@ pub(super) fn spent() -> Failure {
     )
     .advice("Ask for a new one where you asked for this one.")
     .link("/sign-in", "Sign in")
+}
+
+/// The page behind a link, which does nothing before its button is pressed.
+pub(super) fn button_page(
+    portal: &Portal,
+    viewer: &Viewer,
+    guard: &FormGuard,
+    content: &ButtonPage<'_>,
+) -> Response {
+    let frame = portal.page(content.title).narrow();
+    guard.attach(portal, page::html(content.render(viewer, &frame)))
 }
 
 /// What somebody reads who asks for a message where none are sent.

@@ -11,7 +11,7 @@ use axum::response::Response;
 
 use super::Portal;
 use super::credentials::Email;
-use super::links::{LinkForm, look, spent, token_in};
+use super::links::{LinkForm, button_page, look, spent, token_in};
 use super::profile::HAS_ACCOUNT;
 use super::register::ADDRESS_TAKEN;
 use super::session::{FormGuard, Visitor};
@@ -21,8 +21,6 @@ use crate::store::profiles;
 use crate::web::extract::Form;
 use crate::web::token::Token;
 use crate::web::{Failure, Now, page};
-
-const TITLE: &str = "Confirm your new e-mail address";
 
 /// `GET /confirm-new-address?token=…`
 pub(super) async fn show(
@@ -36,7 +34,7 @@ pub(super) async fn show(
     let token = token_in(query.as_deref())?;
     let link = look(&portal, &token, Purpose::ConfirmNewAddress, now)?;
     let content = ButtonPage {
-        title: TITLE,
+        title: "Confirm your new e-mail address",
         lead: format!(
             "From then on you sign in with {}, here and in the developer portal.",
             link.email
@@ -47,9 +45,7 @@ pub(super) async fn show(
         token: &token.text(),
         next: "",
     };
-    let frame = portal.page(TITLE).narrow();
-    let response = page::html(content.render(&visitor.viewer(), &frame));
-    Ok(guard.attach(&portal, response))
+    Ok(button_page(&portal, &visitor.viewer(), &guard, &content))
 }
 
 /// `POST /confirm-new-address`

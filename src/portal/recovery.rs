@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::Portal;
 use super::account::{ATTEMPTS_PER_ADDRESS, next_in, query_value};
 use super::credentials::{self, Email};
-use super::links::{LinkForm, look, mail_off, spent, token_in};
+use super::links::{LinkForm, button_page, look, mail_off, spent, token_in};
 use super::next::Next;
 use super::session::FormGuard;
 use super::views::links::{AskPage, ButtonPage, MessagePage, NewPasswordPage};
@@ -284,9 +284,7 @@ pub(super) async fn show_sign_in_link(
         token: &token.text(),
         next: &next,
     };
-    let frame = portal.page("Sign in").narrow();
-    let response = page::html(content.render(&Viewer::SignedOut, &frame));
-    Ok(guard.attach(&portal, response))
+    Ok(button_page(&portal, &Viewer::SignedOut, &guard, &content))
 }
 
 /// `POST /sign-in-link`
