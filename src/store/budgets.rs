@@ -8,7 +8,7 @@
 //!
 //! Nothing here decides on access. The stop is one of the things that
 //! [`lifecycle::decide`](crate::lifecycle::decide) goes by; that it has changed is written down for
-//! the worker ([`changes`]).
+//! the worker ([`looks`]).
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row, named_params};
