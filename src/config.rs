@@ -97,6 +97,12 @@ pub struct Stripe {
     pub timeout: Duration,
     /// How often a call whose outcome is unknown is tried.
     pub attempts: u32,
+    /// The most meter events that are sent in one second.
+    pub events_per_second: u32,
+    /// The most questions that are asked in one second where there is one for each subscription.
+    pub reads_per_second: u32,
+    /// The most calls that the usage job has under way at once.
+    pub concurrency: u32,
     /// Minutes between two looks for events that did not arrive.
     pub gap_fill_minutes: u32,
 }
@@ -331,6 +337,9 @@ fn read_stripe(values: &mut Values) -> Option<Stripe> {
     let webhook_secrets = values.secrets("stripe.webhook_secrets", values::webhook_secret);
     let timeout = values.one("stripe.timeout_seconds", values::seconds(1..=300));
     let attempts = values.one("stripe.attempts", values::number(1..=10));
+    let events = read_events_per_second(values, secret_key.as_ref());
+    let reads = values.one("stripe.reads_per_second", values::number(1..=10_000));
+    let concurrency = values.one("stripe.concurrency", values::number(1..=64));
     let gap_fill_minutes = values.one("stripe.gap_fill_minutes", values::number(5..=1_440));
     Some(Stripe {
         api_base: api_base?,
@@ -338,8 +347,29 @@ fn read_stripe(values: &mut Values) -> Option<Stripe> {
         webhook_secrets,
         timeout: timeout?,
         attempts: attempts?,
+        events_per_second: events?,
+        reads_per_second: reads?,
+        concurrency: concurrency?,
         gap_fill_minutes: gap_fill_minutes?,
     })
+}
+
+/// In live mode Stripe takes 1,000 meter events a second, apart from its general limit; in test mode
+/// they count towards the general one, which is 25 (<https://docs.stripe.com/rate-limits>). A little
+/// is left for whatever else runs.
+fn read_events_per_second(values: &mut Values, key: Option<&Secret>) -> Option<u32> {
+    let name = "stripe.events_per_second";
+    if values.is_given(name) {
+        return values.one(name, values::number(1..=10_000));
+    }
+    let live = key.is_some_and(is_live);
+    Some(if live { 990 } else { 20 })
+}
+
+/// Whether a key of Stripe moves real money.
+fn is_live(key: &Secret) -> bool {
+    let key = key.expose();
+    key.starts_with("sk_live_") || key.starts_with("rk_live_")
 }
 
 fn read_apim(values: &mut Values) -> Option<Apim> {

@@ -426,6 +426,7 @@ fn metering_rules(config: &Config) -> metering::Rules {
         reread_days: config.metering.reread_days,
         daily_at: config.metering.daily_at,
         mode: config.metering.mode,
+        concurrency: config.stripe.concurrency as usize,
     }
 }
 

@@ -22,8 +22,7 @@ fn sources_differ(config: &Config, values: &mut Values) {
 
 /// Plain HTTP is for a sandbox on this machine, which has no business with a key that moves money.
 fn live_keys_need_tls(config: &Config, values: &mut Values) {
-    let key = config.stripe.secret_key.expose();
-    let live = key.starts_with("sk_live_") || key.starts_with("rk_live_");
+    let live = super::is_live(&config.stripe.secret_key);
     if live && !config.stripe.api_base.starts_with("https://") {
         let what = "is plain HTTP and the key is a live one";
         let fix = "remove api_base, or use a test key (sk_test_…)";

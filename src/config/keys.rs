@@ -104,6 +104,21 @@ pub(super) const KEYS: &[Key] = &[
         "attempts for a call to Stripe whose outcome is unknown",
     ),
     plain(
+        "stripe.events_per_second",
+        Optional,
+        "meter events that are sent in a second at most",
+    ),
+    plain(
+        "stripe.reads_per_second",
+        Default("20"),
+        "questions that a comparison asks in a second at most",
+    ),
+    plain(
+        "stripe.concurrency",
+        Default("32"),
+        "calls that the usage job has under way at once",
+    ),
+    plain(
         "stripe.gap_fill_minutes",
         Default("60"),
         "minutes between two looks for events that did not arrive",

@@ -44,6 +44,9 @@ impl Config {
         page.secrets("webhook_secrets", &stripe.webhook_secrets);
         page.plain("timeout_seconds", stripe.timeout.as_secs());
         page.plain("attempts", stripe.attempts);
+        page.plain("events_per_second", stripe.events_per_second);
+        page.plain("reads_per_second", stripe.reads_per_second);
+        page.plain("concurrency", stripe.concurrency);
         page.plain("gap_fill_minutes", stripe.gap_fill_minutes);
     }
 

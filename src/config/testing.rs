@@ -13,6 +13,9 @@ pub(crate) fn stripe(url: &str) -> Stripe {
         webhook_secrets: Vec::new(),
         timeout: Duration::from_secs(5),
         attempts: 1,
+        events_per_second: 10_000,
+        reads_per_second: 10_000,
+        concurrency: 1,
         gap_fill_minutes: 60,
     }
 }

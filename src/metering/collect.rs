@@ -364,6 +364,7 @@ mod tests {
             reread_days: 1,
             daily_at: NaiveTime::MIN,
             mode: Mode::Live,
+            concurrency: 1,
         };
         let well = read.iter().map(|text| day(text));
         let well = well.map(|day| (day, period::settled(day, SETTLE)));
@@ -416,6 +417,7 @@ mod tests {
             reread_days: 1,
             daily_at: NaiveTime::MIN,
             mode: Mode::Live,
+            concurrency: 1,
         };
         let read = |days: &[&str]| -> HashMap<_, _> {
             let days = days.iter().map(|text| day(text));

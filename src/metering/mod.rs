@@ -23,6 +23,7 @@ mod compare;
 mod doubt;
 mod ending;
 mod evidence;
+mod parallel;
 mod recall;
 pub mod reconcile;
 mod report;
@@ -58,6 +59,8 @@ pub struct Rules {
     /// When the daily job is due, UTC.
     pub daily_at: NaiveTime,
     pub mode: Mode,
+    /// How many calls to Stripe may be under way at once.
+    pub concurrency: usize,
 }
 
 /// A second source of usage, which bills nothing.
@@ -128,6 +131,12 @@ impl Outages {
 
     fn are_too_many(&self) -> bool {
         self.0 >= Self::TOO_MANY
+    }
+
+    /// Notes one more result; says whether there is any use in a further call.
+    fn go_on_after<T>(&mut self, result: &Result<T, MeteringError>) -> bool {
+        self.note(result);
+        !self.are_too_many()
     }
 }
 

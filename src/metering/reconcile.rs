@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 
-use super::{Metering, MeteringError, Outages, window};
+use super::{Metering, MeteringError, Outages, parallel, window};
 use crate::config::Mode;
 use crate::lifecycle::Status;
 use crate::store::disagreements::{self, Disagreement};
@@ -154,20 +154,26 @@ impl Metering {
     fn compare_all(&self, scope: Scope, now: DateTime<Utc>) -> Result<Report, MeteringError> {
         let mut subjects = self.subjects(scope, now)?;
         let mut problems = self.compare_days(&mut subjects, now)?;
-        let mut lines = Vec::with_capacity(subjects.len());
+        let all = subjects.len();
         let mut outages = Outages::default();
-        for subject in subjects {
-            let id = subject.subscription.id.clone();
-            let result = self.line(subject, now);
-            outages.note(&result);
+        let results = parallel::map(
+            subjects,
+            self.rules.concurrency,
+            |subject| {
+                let id = subject.subscription.id.clone();
+                (id, self.line(subject, now))
+            },
+            |(_, result)| outages.go_on_after(result),
+        );
+        if results.len() < all {
+            problems.push("the rest, because Stripe seems to be down".to_owned());
+        }
+        let mut lines = Vec::with_capacity(results.len());
+        for (id, result) in results {
             match result {
                 Ok(line) => lines.push(line),
                 Err(MeteringError::Store(error)) => return Err(error.into()),
                 Err(error) => problems.push(format!("{id}: {}", error.in_words())),
-            }
-            if outages.are_too_many() {
-                problems.push("the rest, because Stripe seems to be down".to_owned());
-                break;
             }
         }
         Ok(Report {
@@ -313,6 +319,7 @@ impl Metering {
             .zip(subscription.customer_id.as_ref());
         let metered = match target {
             Some((meter, customer)) => {
+                self.stripe.pace_reads();
                 self.metered(meter, customer, period.start, period.end.min(now))?
             }
             None => rust_decimal::Decimal::ZERO,
@@ -357,6 +364,7 @@ impl Metering {
 
     /// What a final invoice bills for usage, as Stripe has it now; nothing if it was voided.
     fn billed(&self, invoice_id: &str) -> Result<Option<Figures>, MeteringError> {
+        self.stripe.pace_reads();
         let fetched = self.stripe.get_invoice(invoice_id)?;
         let is_void = fetched.status == Some(InvoiceStatus::Void);
         Ok((!is_void).then(|| Figures {

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{Metering, MeteringError, Outages, stamp, window};
+use super::{Metering, MeteringError, Outages, parallel, stamp, window};
 use crate::config::Mode;
 use crate::outbound::CallError;
 use crate::store::subscriptions::{Meter, Period, Subscription};
@@ -48,23 +48,28 @@ impl Metering {
                 .into_iter()
                 .map(|row| format!("{} whose record makes no sense ({})", row.id, row.problem)),
         );
-        for subscription in metered {
-            reported.subscriptions += 1;
-            let result = self.report_subscription(&subscription, now, dry_run);
-            outages.note(&result);
+        let all = metered.len();
+        let results = parallel::map(
+            metered,
+            self.rules.concurrency,
+            |subscription| {
+                let result = self.report_subscription(&subscription, now, dry_run);
+                (subscription.id, result)
+            },
+            |(_, result)| outages.go_on_after(result),
+        );
+        reported.subscriptions = results.len();
+        for (id, result) in results {
             match result {
                 Ok(pushed) => reported.pushed += usize::from(pushed),
-                Err(error) => {
-                    reported
-                        .problems
-                        .push(format!("{}: {}", subscription.id, error.in_words()));
-                }
+                Err(error) => reported
+                    .problems
+                    .push(format!("{id}: {}", error.in_words())),
             }
-            if outages.are_too_many() {
-                let rest = "the rest, because the other side seems to be down";
-                reported.problems.push(rest.to_owned());
-                break;
-            }
+        }
+        if reported.subscriptions < all {
+            let rest = "the rest, because the other side seems to be down";
+            reported.problems.push(rest.to_owned());
         }
         Ok(reported)
     }

@@ -144,6 +144,7 @@ mod tests {
             reread_days: 3,
             daily_at: NaiveTime::from_hms_opt(0, 30, 0).unwrap(),
             mode: Mode::Live,
+            concurrency: 1,
         };
         let last = last.map(|(started_at, complete)| Run {
             job: "usage".into(),

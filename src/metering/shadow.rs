@@ -32,6 +32,7 @@ impl Metering {
         let until = window::whole_minute(period.end.min(now));
         let start = window::whole_minute(period.start);
         let stripes = if start < until {
+            self.stripe.pace_reads();
             self.stripe
                 .meter_event_summary(&meter.id, customer, start, until)?
         } else {

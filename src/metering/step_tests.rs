@@ -65,6 +65,7 @@ impl Bench {
                 reread_days: 3,
                 daily_at: NaiveTime::MIN,
                 mode: Mode::Live,
+                concurrency: 1,
             },
             outbox: Outbox::off(),
         }

@@ -9,6 +9,7 @@
 
 pub mod backoff;
 mod error;
+mod pace;
 mod retry;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -20,6 +21,7 @@ use http::{HeaderMap, Method};
 use serde::de::DeserializeOwned;
 
 pub use error::{CallError, Outage, Refusal};
+pub use pace::Pace;
 pub use retry::Patience;
 
 /// The largest answer that is read, in bytes. Stripe's pages of 100 invoices stay far below it.
@@ -28,7 +30,12 @@ const ANSWER_LIMIT: u64 = 16 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than any burst is apart, shorter than the idle time after which load balancers hang up.
 const IDLE_LIMIT: Duration = Duration::from_secs(55);
-const IDLE_CONNECTIONS_PER_HOST: usize = 8;
+/// As many as calls can be under way at once (`stripe.concurrency`).
+const IDLE_CONNECTIONS_PER_HOST: usize = 64;
+/// Of a connection. An answer may be far longer, its head may not: Stripe's heads have some 3 kB.
+const RECEIVE_BUFFER: usize = 32 * 1024;
+/// Of a connection. A request's head has to fit, with a token of Entra and a filter of a report.
+const SEND_BUFFER: usize = 16 * 1024;
 /// How much of a vendor's explanation is kept, in characters.
 const MESSAGE_LIMIT: usize = 500;
 
@@ -120,6 +127,8 @@ impl Outbound {
             .timeout_connect(Some(CONNECT_TIMEOUT.min(timeout)))
             .max_idle_connections_per_host(IDLE_CONNECTIONS_PER_HOST)
             .max_idle_age(IDLE_LIMIT)
+            .input_buffer_size(RECEIVE_BUFFER)
+            .output_buffer_size(SEND_BUFFER)
             .user_agent(concat!("tollhouse/", env!("CARGO_PKG_VERSION")))
             .build();
         Self {

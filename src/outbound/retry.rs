@@ -113,7 +113,7 @@ fn jittered(wait: Duration) -> Duration {
     clippy::disallowed_methods,
     reason = "calls run on blocking threads; this one place may hold such a thread"
 )]
-fn pause(wait: Duration) {
+pub(super) fn pause(wait: Duration) {
     std::thread::sleep(wait);
 }
 

@@ -1,6 +1,8 @@
 //! Faults that can be switched on: what a vendor does on a bad day, played on purpose.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -198,6 +200,8 @@ pub enum FaultError {
 #[derive(Debug, Default)]
 pub struct Faults {
     rules: Mutex<Vec<Fault>>,
+    /// In milliseconds.
+    delay: AtomicU64,
 }
 
 impl Faults {
@@ -218,6 +222,17 @@ impl Faults {
         }
         rules.push(fault);
         Ok(())
+    }
+
+    /// Has every request from now on answered so much later than it is done, in whole milliseconds:
+    /// the way to a vendor and back.
+    pub fn set_delay(&self, delay: Duration) {
+        let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.delay.store(delay, Ordering::Relaxed);
+    }
+
+    pub(super) fn delay(&self) -> Duration {
+        Duration::from_millis(self.delay.load(Ordering::Relaxed))
     }
 
     pub fn clear(&self) {

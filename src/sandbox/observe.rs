@@ -54,6 +54,10 @@ pub async fn observe(State(observer): State<Observer>, request: Request, next: N
         }
         Err(_) => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
     };
+    let delay = observer.faults.delay();
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
     let (head, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     observer.journal.answered(

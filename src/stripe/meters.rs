@@ -112,7 +112,8 @@ impl Stripe {
     /// Tells a meter a value. Stripe counts it a little later, so a success here does not yet
     /// show in [`Stripe::meter_event_summary`].
     ///
-    /// Stripe works on one event per customer and meter at a time: send them one by one.
+    /// Returns not before Stripe's limits let it: so many in a second, and one at a time for each
+    /// customer and meter.
     pub fn create_meter_event(
         &self,
         event: &MeterEvent,
@@ -129,6 +130,8 @@ impl Stripe {
         let request = CreateBillingMeterEvent::new(event.event_name.as_str(), payload)
             .identifier(event.identifier.as_str())
             .timestamp(event.timestamp.timestamp());
+        let _turn = self.turns.take(&event.customer, &event.event_name);
+        self.events_pace.wait();
         match self.transport.post::<IgnoredAny>(&operation, &request, key) {
             Ok(_answer) => Ok(Delivered::New),
             Err(error) if already_delivered(&error) => Ok(Delivered::Duplicate),

@@ -18,6 +18,7 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod turns;
 mod wire;
 
 pub use checkout::{
@@ -33,19 +34,35 @@ pub use setup::{NewProduct, NewWebhookEndpoint, Product, WebhookEndpoint};
 pub use subscriptions::{Subscription, SubscriptionItem, SubscriptionStatus, UsageType};
 
 use crate::config;
+use crate::outbound::Pace;
 use transport::Transport;
+use turns::Turns;
 
 /// A Stripe account. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Stripe {
     transport: Transport,
+    /// Of meter events.
+    events_pace: Pace,
+    /// Of what is asked once for each subscription.
+    reads_pace: Pace,
+    turns: Turns,
 }
 
 impl Stripe {
     pub fn new(settings: &config::Stripe) -> Self {
         Self {
             transport: Transport::new(settings),
+            events_pace: Pace::per_second(settings.events_per_second),
+            reads_pace: Pace::per_second(settings.reads_per_second),
+            turns: Turns::default(),
         }
+    }
+
+    /// Returns when one more question may be asked, where one is asked for each subscription:
+    /// Stripe answers 25 of a kind in a second (<https://docs.stripe.com/rate-limits>).
+    pub fn pace_reads(&self) {
+        self.reads_pace.wait();
     }
 
     /// The API version that every call carries, and that a webhook endpoint has to be created

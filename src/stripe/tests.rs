@@ -1,7 +1,6 @@
 //! The calls against a server on loopback that answers as Stripe does.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeZone, Utc};
 use rust_decimal::Decimal;
@@ -19,20 +18,13 @@ use crate::config;
 use crate::lifecycle::{CollectionBehavior, Pause, PauseCause};
 use crate::outbound::CallError;
 use crate::outbound::testing::{Reply, Seen, Server, hasty, json as reply, with_header};
-use crate::secret::Secret;
 
 /// A Stripe of three hasty attempts at the server.
 fn stripe(server: &Server) -> Stripe {
-    let settings = config::Stripe {
-        api_base: server.url.clone(),
-        secret_key: Secret::new("sk_test_hush"),
-        webhook_secrets: Vec::new(),
-        timeout: Duration::from_secs(5),
-        attempts: 3,
-        gap_fill_minutes: 60,
-    };
+    let settings = config::testing::stripe(&server.url);
     Stripe {
         transport: Transport::with_patience(&settings, hasty(3)),
+        ..Stripe::new(&settings)
     }
 }
 

@@ -134,6 +134,9 @@ impl Till {
             webhook_secrets: Vec::new(),
             timeout: std::time::Duration::from_secs(30),
             attempts: 1,
+            events_per_second: 1_000,
+            reads_per_second: 1_000,
+            concurrency: 4,
             gap_fill_minutes: 60,
         });
         Self {

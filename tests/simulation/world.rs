@@ -329,6 +329,10 @@ fn configuration(sandbox: &Sandbox, folder: &tempfile::TempDir, front: SocketAdd
     config.apim.attempts = 1;
     // A day that is read again is a request.
     config.metering.reread_days = 1;
+    // One after another: the order of effects belongs to the seed.
+    config.stripe.concurrency = 1;
+    config.stripe.events_per_second = 10_000;
+    config.stripe.reads_per_second = 10_000;
     config.stripe.gap_fill_minutes = 6 * 60;
     config.portal.session_hours = 24 * 365;
     config
