@@ -340,6 +340,9 @@ fn split(rows: Vec<UsageRow>, day: NaiveDate, known: &HashSet<String>) -> (Vec<D
 }
 
 #[cfg(test)]
+mod cuts;
+
+#[cfg(test)]
 mod tests {
     use std::collections::{HashMap, HashSet};
 

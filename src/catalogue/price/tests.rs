@@ -1,5 +1,6 @@
 //! The worked figures: the shipped products, Stripe's own examples, and what holds for all.
 
+use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use rust_decimal::Decimal;
 
@@ -264,6 +265,15 @@ fn stripes_examples_of_packages_come_out() {
 }
 
 #[test]
+fn stripes_examples_of_decimal_amounts_come_out() {
+    let each = |unit_amount| PriceShape::PerUnit {
+        unit_amount: decimal(unit_amount),
+    };
+    check(&each("105.5"), &[(0, 0), (1, 106), (2, 211)]);
+    check(&each("0.05"), &[(9, 0), (10, 1), (100, 5), (1000, 50)]);
+}
+
+#[test]
 fn an_amount_that_does_not_fit_is_an_error() {
     let dear = PriceShape::PerUnit {
         unit_amount: Decimal::from(100),
@@ -312,7 +322,81 @@ fn any_pricing() -> impl Strategy<Value = Pricing> {
     ]
 }
 
+/// Up to six tiers of any width, in millionths of a minor unit, each with a flat amount.
+fn any_tiers() -> impl Strategy<Value = Vec<Tier>> {
+    let tier = (1_u64..=20, 0_i64..=5_000_000, 0_i64..=1_000);
+    vec(tier, 1..=6).prop_map(|tiers| {
+        let (mut up_to, last) = (0, tiers.len());
+        let tiers = tiers.into_iter().zip(1..);
+        tiers
+            .map(|((width, millionths, flat), number)| {
+                up_to += width;
+                Tier {
+                    up_to: (number < last).then_some(up_to),
+                    unit_amount: Some(Decimal::new(millionths, 6)),
+                    flat_amount: Some(flat),
+                }
+            })
+            .collect()
+    })
+}
+
+/// What a graduated price has to come to, unit by unit, in units and minor units for each tier.
+fn unit_by_unit(tiers: &[Tier], quantity: u64) -> Vec<(u64, i64)> {
+    let mut sums = vec![(0_u64, 0_i128); tiers.len()];
+    for unit in 1..=quantity {
+        let reached = tiers
+            .iter()
+            .position(|tier| tier.up_to.is_none_or(|up_to| unit <= up_to));
+        let at = reached.unwrap();
+        sums[at].0 += 1;
+        sums[at].1 += tiers[at].unit_amount.unwrap().mantissa();
+    }
+    let entered = sums.into_iter().zip(tiers).enumerate();
+    let entered = entered.filter(|(number, ((units, _), _))| *number == 0 || *units > 0);
+    entered
+        .map(|(_, ((units, millionths), tier))| {
+            let rounded = i64::try_from((millionths + 500_000) / 1_000_000).unwrap();
+            (units, rounded + tier.flat_amount.unwrap())
+        })
+        .collect()
+}
+
 proptest! {
+    #[test]
+    fn a_graduated_price_is_what_its_units_cost_tier_by_tier(
+        tiers in any_tiers(),
+        quantity in 0_u64..=150,
+    ) {
+        let expected = unit_by_unit(&tiers, quantity);
+        let shape = PriceShape::Tiered { mode: TiersMode::Graduated, tiers };
+        let lines = shape.lines(Currency::USD, quantity).unwrap();
+        let units: u64 = lines.iter().map(|line| line.quantity).sum();
+        prop_assert_eq!(units, quantity);
+        let fees = lines.iter().filter(|line| line.description.starts_with("Fee"));
+        prop_assert!(fees.clone().all(|fee| fee.quantity == 0));
+        prop_assert_eq!(lines.len() - fees.count(), expected.len());
+        let amounts = lines.iter().map(|line| line.amount.minor).sum::<i64>();
+        prop_assert_eq!(amounts, expected.iter().map(|(_, amount)| amount).sum::<i64>());
+        let by_tier = lines.iter().filter(|line| !line.description.starts_with("Fee"));
+        prop_assert!(by_tier.map(|line| line.quantity).eq(expected.iter().map(|(units, _)| *units)));
+        let more = shape.lines(Currency::USD, quantity + 1).unwrap();
+        prop_assert!(more.iter().map(|line| line.amount.minor).sum::<i64>() >= amounts);
+    }
+
+    #[test]
+    fn a_volume_price_is_the_reached_tiers_for_all_units(
+        tiers in any_tiers(),
+        quantity in 0_u64..=150,
+    ) {
+        let reached = tiers.iter().find(|tier| tier.up_to.is_none_or(|up_to| quantity <= up_to));
+        let Tier { unit_amount, flat_amount, .. } = *reached.unwrap();
+        let millionths = unit_amount.unwrap().mantissa() * i128::from(quantity);
+        let units = i64::try_from((millionths + 500_000) / 1_000_000).unwrap();
+        let shape = PriceShape::Tiered { mode: TiersMode::Volume, tiers };
+        prop_assert_eq!(cents(&shape, quantity), units + flat_amount.unwrap());
+    }
+
     #[test]
     fn an_invoice_is_the_sum_of_its_lines_and_never_shrinks_with_more_calls(
         pricing in any_pricing(),
