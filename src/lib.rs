@@ -52,7 +52,8 @@
 //!    [`store::usage`]; the last days are read again, because usage arrives late.
 //! 3. For each metered subscription the period's days ([`store::period::Period::days`]) are summed, and the
 //!    total goes to Stripe's meter ([`stripe::Stripe::create_meter_event`]), later in time than the
-//!    one before and under an identifier that was written down first.
+//!    one before and under an identifier that was written down first. What Stripe takes and refuses
+//!    later is noted by [`webhook`] ([`store::refusals`]), and the next run makes it anew.
 //! 4. When Stripe drafts the period's invoice, the worker notes it in [`store::invoices`] and
 //!    [`metering::close`] claims it, waits until usage has settled, reads the days again, reports
 //!    the final total, compares Stripe's figures with [`catalogue::price::invoice`], and finalizes.

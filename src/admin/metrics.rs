@@ -164,7 +164,7 @@ fn usage(status: &Status) -> Vec<Gauge> {
     let kinds = Kind::ALL.into_iter().filter(|kind| kind.alerts());
     gauges.push(Gauge::by(
         "tollhouse_usage_alerts",
-        "What reading usage came upon and somebody has to look at.",
+        "What reading and reporting usage came upon and somebody has to look at.",
         "kind",
         kinds.map(|kind| (kind.word(), alerts(kind))),
     ));

@@ -33,6 +33,8 @@ pub enum Kind {
     Nonsense,
     /// Queries of the logs only: 200 with a part of the rows, and an error beside them.
     PartialAnswer,
+    /// Meter events only: 200, but the event never counts; Stripe says so later with a thin event.
+    RefusedLater,
     /// Deliveries only: this one never arrives; the sandbox believes that it did.
     LostWebhook,
     /// Deliveries only: this one arrives twice.
@@ -73,7 +75,7 @@ impl Scope {
 }
 
 impl Kind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::TimeOut,
         Self::TimeOutAfterEffect,
         Self::TooManyRequests,
@@ -81,6 +83,7 @@ impl Kind {
         Self::ErrorAfterEffect,
         Self::Nonsense,
         Self::PartialAnswer,
+        Self::RefusedLater,
         Self::LostWebhook,
         Self::DuplicateWebhook,
         Self::DelayedWebhook,
@@ -101,6 +104,7 @@ impl Kind {
             Self::ErrorAfterEffect => "error_after_effect",
             Self::Nonsense => "nonsense",
             Self::PartialAnswer => "partial_answer",
+            Self::RefusedLater => "refused_later",
             Self::LostWebhook => "lost_webhook",
             Self::DuplicateWebhook => "duplicate_webhook",
             Self::DelayedWebhook => "delayed_webhook",
@@ -120,7 +124,8 @@ impl Kind {
             | Self::ErrorBeforeEffect
             | Self::ErrorAfterEffect
             | Self::Nonsense
-            | Self::PartialAnswer => Scope::Requests,
+            | Self::PartialAnswer
+            | Self::RefusedLater => Scope::Requests,
             Self::LostWebhook
             | Self::DuplicateWebhook
             | Self::DelayedWebhook

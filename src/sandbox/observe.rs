@@ -19,6 +19,10 @@ const LONGEST_HANG: Duration = Duration::from_mins(2);
 /// Bodies over this are refused by every service of the sandbox, in bytes.
 const BODY_LIMIT: usize = 4 * 1024 * 1024;
 
+/// Marks a request that is played to turn out wrong after it was taken.
+#[derive(Debug, Clone, Copy)]
+pub struct RefusedLater;
+
 /// What the layer needs to know.
 #[derive(Debug, Clone)]
 pub struct Observer {
@@ -32,11 +36,14 @@ pub struct Observer {
 ///
 /// A request is in the journal from the moment it is read, also when it is never answered.
 pub async fn observe(State(observer): State<Observer>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let body = to_bytes(body, BODY_LIMIT).await;
     let fault = observer
         .faults
         .take(observer.side, parts.method.as_str(), parts.uri.path());
+    if fault == Some(Kind::RefusedLater) {
+        parts.extensions.insert(RefusedLater);
+    }
     let entry = arrival(
         &observer,
         &parts,
@@ -87,7 +94,7 @@ async fn play(
     effect: impl Future<Output = Response> + Send + 'static,
 ) -> Response {
     match fault {
-        None => completed(effect).await,
+        None | Some(Kind::RefusedLater) => completed(effect).await,
         Some(Kind::TimeOut) => hang().await,
         Some(Kind::TimeOutAfterEffect) => {
             completed(effect).await;

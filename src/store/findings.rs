@@ -22,18 +22,21 @@ pub enum Kind {
     Shrunk,
     /// Calls that belong to no subscription of ours.
     Unknown,
+    /// A report that Stripe did not take, or refused after it had.
+    Refused,
     /// In shadow mode, where Stripe has something else than we would have told it.
     Shadow,
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Unanswered,
         Self::Silent,
         Self::Difference,
         Self::Missed,
         Self::Shrunk,
         Self::Unknown,
+        Self::Refused,
         Self::Shadow,
     ];
 
@@ -45,6 +48,7 @@ impl Kind {
             Self::Missed => "missed",
             Self::Shrunk => "shrunk",
             Self::Unknown => "unknown",
+            Self::Refused => "refused",
             Self::Shadow => "shadow",
         }
     }
@@ -52,7 +56,9 @@ impl Kind {
     /// Whether somebody has to look; the others are for the record.
     pub fn alerts(self) -> bool {
         match self {
-            Self::Unanswered | Self::Silent | Self::Difference | Self::Missed => true,
+            Self::Unanswered | Self::Silent | Self::Difference | Self::Missed | Self::Refused => {
+                true
+            }
             Self::Shrunk | Self::Unknown | Self::Shadow => false,
         }
     }
@@ -62,7 +68,7 @@ impl Kind {
 pub struct Finding {
     pub kind: Kind,
     pub day: Option<NaiveDate>,
-    /// A source or a subscription; empty where it is about a whole day.
+    /// A source, a subscription or a meter; empty where it is about a whole day.
     pub subject: String,
     /// In a sentence.
     pub detail: String,
@@ -120,6 +126,17 @@ fn clear(
         "DELETE FROM usage_findings WHERE kind = ?1 AND day = ?2 AND subject = ?3",
     )?;
     statement.execute((kind.word(), day_text(day), subject))?;
+    Ok(())
+}
+
+/// Forgets that the last report of a subscription was refused, since Stripe has taken this one.
+pub(super) fn report_taken(db: &Connection, identifier: &str) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached(
+        "DELETE FROM usage_findings WHERE kind = ?1 AND day = '' AND subject =
+             (SELECT subscription_id FROM meter_pushes
+              WHERE identifier = ?2 AND state = 'delivered')",
+    )?;
+    statement.execute((Kind::Refused.word(), identifier))?;
     Ok(())
 }
 

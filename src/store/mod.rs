@@ -31,6 +31,7 @@ pub mod mails;
 pub mod orders;
 pub mod period;
 pub mod profiles;
+pub mod refusals;
 pub mod requests;
 pub mod reversals;
 pub mod sessions;

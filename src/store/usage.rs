@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::subscriptions::Period;
-use super::{StoreError, seconds, time};
+use super::{StoreError, findings, seconds, time};
 use crate::catalogue::StatusClass;
 
 /// The calls of one subscription, by the class of their answer.
@@ -261,7 +261,7 @@ impl PushState {
     }
 }
 
-const PUSH_COLUMNS: &str = "identifier, subscription_id, customer_id, meter_event_name, \
+pub(super) const PUSH_COLUMNS: &str = "identifier, subscription_id, customer_id, meter_event_name, \
     period_start, period_end, calls, event_at, state";
 
 /// Writes down the intent to push, before the call to Stripe.
@@ -286,7 +286,8 @@ pub fn plan_push(db: &Connection, push: &Push, now: DateTime<Utc>) -> Result<(),
     Ok(())
 }
 
-/// Writes down what became of a push; `problem` says why it was refused.
+/// Writes down what became of a push; `problem` says why it was refused. What Stripe refused stays
+/// refused: that a later attempt found the identifier known does not mean that it counts.
 pub fn settle_push(
     db: &Connection,
     identifier: &str,
@@ -295,9 +296,13 @@ pub fn settle_push(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let mut statement = db.prepare_cached(
-        "UPDATE meter_pushes SET state = ?2, problem = ?3, settled_at = ?4 WHERE identifier = ?1",
+        "UPDATE meter_pushes SET state = ?2, problem = ?3, settled_at = ?4
+         WHERE identifier = ?1 AND state <> 'refused'",
     )?;
     statement.execute((identifier, state.word(), problem, seconds(now)))?;
+    if state == PushState::Delivered {
+        findings::report_taken(db, identifier)?;
+    }
     Ok(())
 }
 
@@ -318,7 +323,7 @@ pub fn last_push(
     rows.next()?.map(push).transpose()
 }
 
-fn push(row: &Row<'_>) -> Result<Push, StoreError> {
+pub(super) fn push(row: &Row<'_>) -> Result<Push, StoreError> {
     let state: String = row.get(8)?;
     let states = [PushState::Planned, PushState::Delivered, PushState::Refused];
     let known = states.into_iter().find(|known| known.word() == state);

@@ -12,7 +12,8 @@ use crate::outbound::CallError;
 /// The events that the product acts on: what a webhook endpoint is to deliver, and what fills the
 /// gap when it did not. Few enough for one filter of [`Stripe::event_page`].
 ///
-/// Errors of meters are not among them: Stripe sends those to event destinations only.
+/// Errors of meters are not among them: Stripe sends those to event destinations only, and lists
+/// them apart ([`Stripe::list_meter_error_events`]).
 pub const HANDLED_EVENTS: [&str; 19] = [
     "charge.dispute.closed",
     "charge.dispute.created",
@@ -93,7 +94,7 @@ impl Stripe {
 }
 
 impl Event {
-    fn read(value: &Value) -> Option<Self> {
+    pub(super) fn read(value: &Value) -> Option<Self> {
         Some(Self {
             id: value.get("id")?.as_str()?.to_owned(),
             body: value.to_string(),

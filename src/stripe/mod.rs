@@ -9,6 +9,7 @@ mod checkout;
 mod customers;
 mod events;
 mod invoices;
+mod meter_errors;
 mod meters;
 mod page;
 mod prices;
@@ -27,6 +28,7 @@ pub use checkout::{
 pub use customers::{Customer, NewCustomer};
 pub use events::{Event, EventPage, HANDLED_EVENTS};
 pub use invoices::{BillingReason, Invoice, InvoiceLine, InvoiceStatus};
+pub use meter_errors::{ErrorKind, METER_ERROR_EVENTS, MeterErrors, Sample};
 pub use meters::{Delivered, Meter, MeterEvent};
 pub use prices::{NewPrice, Price};
 pub use reversals::Reversal;

@@ -91,6 +91,29 @@ impl Transport {
         self.call(operation, request, None)
     }
 
+    /// Reads from the API under `/v2/`, which async-stripe does not know.
+    pub(super) fn get_v2<T: DeserializeOwned>(
+        &self,
+        operation: &str,
+        path: &str,
+    ) -> Result<T, CallError> {
+        let answer = self.outbound.send(&Request {
+            operation: operation.to_owned(),
+            repeatable: true,
+            method: Method::GET,
+            url: format!("{}{path}", self.api_base),
+            headers: self.headers(),
+            body: None,
+            timeout: None,
+        })?;
+        self.outbound.read(operation, &answer)
+    }
+
+    fn headers(&self) -> Vec<(HeaderName, String)> {
+        let key = format!("Bearer {}", self.secret_key.expose());
+        vec![(AUTHORIZATION, key), (STRIPE_VERSION, VERSION.to_string())]
+    }
+
     fn call<T: DeserializeOwned>(
         &self,
         operation: &str,
@@ -117,13 +140,7 @@ impl Transport {
             // A body has no meaning there, and Stripe's own libraries send none.
             request.query = request.query.or_else(|| request.body.take());
         }
-        let mut headers = vec![
-            (
-                AUTHORIZATION,
-                format!("Bearer {}", self.secret_key.expose()),
-            ),
-            (STRIPE_VERSION, VERSION.to_string()),
-        ];
+        let mut headers = self.headers();
         headers.extend(key.map(|key| (IDEMPOTENCY_KEY, key.to_owned())));
         if request.body.is_some() {
             headers.push((CONTENT_TYPE, FORM.to_owned()));

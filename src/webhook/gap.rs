@@ -90,7 +90,10 @@ impl GapFill {
     fn turn(&self, now: DateTime<Utc>) -> Result<Turn, WorkError> {
         let mark = self.worker.store.read(watermark::get)?;
         match plan(&mark, now) {
-            Plan::List(since) => self.read_list(since, mark.reading, now),
+            Plan::List(since) => {
+                self.read_meter_errors(since, now)?;
+                self.read_list(since, mark.reading, now)
+            }
             Plan::Everything => self.compare_everything(now),
         }
     }
@@ -145,6 +148,33 @@ impl GapFill {
             after = next;
         }
         Ok(Turn::More)
+    }
+
+    /// Stripe lists what it refused of usage apart, and sends it only where somebody has set that up.
+    /// Read before the mark moves, since it is one for both lists. A key that may not read it loses
+    /// promptness and nothing else: a period's figures are compared before its invoice is final.
+    fn read_meter_errors(&self, since: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), WorkError> {
+        let events = match self.worker.stripe.list_meter_error_events(since) {
+            Err(error) if error.is_final() => {
+                tracing::warn!(%error, "refused usage reports cannot be looked for");
+                return Ok(());
+            }
+            other => other?,
+        };
+        let events = events.into_iter();
+        let events: Vec<inbox::Event> = events
+            .filter_map(|event| read_event(event.body.as_bytes(), Source::List))
+            .collect();
+        if events.is_empty() {
+            return Ok(());
+        }
+        let change = self.worker.store.write(move |db| {
+            for event in &events {
+                inbox::keep(db, event, now)?;
+            }
+            Ok(())
+        });
+        Ok(change.wait()?)
     }
 
     /// What is true at `now` needs no event that was made before.

@@ -1,8 +1,6 @@
 //! What an event is about. Pure.
 
-/// The thin events about meters say that something is wrong, and not what.
-const METER_ERROR: &str = "Stripe could not count a usage report; its dashboard says why. Every \
-    invoice is compared with our own figures before it is final.";
+use crate::stripe::METER_ERROR_EVENTS;
 
 /// The thing at Stripe that an event tells us to look at again. What the event says of it is not
 /// believed: events come late, twice and out of order.
@@ -17,12 +15,16 @@ pub(super) enum Subject {
     /// Of which something was refunded.
     Charge(String),
     Refund(String),
+    /// Usage reports that Stripe could not count. It tells which only in the event itself.
+    MeterErrors(String),
     /// Nothing that this program acts on, and why.
     None(&'static str),
 }
 
 impl Subject {
-    pub(super) fn of(event_type: &str, object_id: &str) -> Self {
+    pub(super) fn of(event_id: &str, event_type: &str, object_id: &str) -> Self {
+        let tells_itself = METER_ERROR_EVENTS.contains(&event_type);
+        let object_id = if tells_itself { event_id } else { object_id };
         let id = object_id.to_owned();
         let subject = match event_type
             .rsplit_once('.')
@@ -34,7 +36,7 @@ impl Subject {
             "charge.dispute" => Self::Dispute(id),
             "charge" if event_type == "charge.refunded" => Self::Charge(id),
             "refund" => Self::Refund(id),
-            "v1.billing.meter" => return Self::None(METER_ERROR),
+            "v1.billing.meter" if tells_itself => Self::MeterErrors(id),
             _ => return Self::None("Nothing here acts on this type of event."),
         };
         if is_id(object_id) {
@@ -58,14 +60,14 @@ mod tests {
     #[test]
     fn what_can_be_no_id_names_nothing() {
         for text in ["", "../customers", "sub 1", "sub_1?expand=x", "sub_é"] {
-            let subject = Subject::of("customer.subscription.updated", text);
+            let subject = Subject::of("evt_1", "customer.subscription.updated", text);
             assert!(matches!(subject, Subject::None(_)), "{text:?}");
         }
     }
 
     #[test]
     fn the_family_of_the_event_names_the_subject() {
-        let subject = |event_type: &str| Subject::of(event_type, "x_1");
+        let subject = |event_type: &str| Subject::of("evt_1", event_type, "x_1");
         assert_eq!(
             subject("customer.subscription.deleted"),
             Subject::Subscription("x_1".into())
@@ -84,7 +86,14 @@ mod tests {
         );
         assert_eq!(subject("charge.refunded"), Subject::Charge("x_1".into()));
         assert_eq!(subject("refund.failed"), Subject::Refund("x_1".into()));
+        for about_reports in ["error_report_triggered", "no_meter_found"] {
+            assert_eq!(
+                subject(&format!("v1.billing.meter.{about_reports}")),
+                Subject::MeterErrors("evt_1".into())
+            );
+        }
         for not_acted_on in [
+            "v1.billing.meter.created",
             "charge.succeeded",
             "customer.created",
             "customer.subscription.pending_update.applied",

@@ -209,6 +209,7 @@ impl Worker {
             Subject::Dispute(id) => self.dispute(id, now),
             Subject::Charge(id) => self.refunds_of(id, now),
             Subject::Refund(id) => self.refund(id, now),
+            Subject::MeterErrors(event_id) => self.meter_errors(event_id, now),
             Subject::None(why) => Ok(Outcome::ignored(why)),
         }
     }
@@ -542,7 +543,7 @@ fn was_ended_meanwhile(
 fn by_subject(waiting: Vec<Waiting>) -> BTreeMap<Subject, Vec<Waiting>> {
     let mut groups: BTreeMap<Subject, Vec<Waiting>> = BTreeMap::new();
     for event in waiting {
-        let subject = Subject::of(&event.event_type, &event.object_id);
+        let subject = Subject::of(&event.event_id, &event.event_type, &event.object_id);
         groups.entry(subject).or_default().push(event);
     }
     groups

@@ -27,6 +27,7 @@ mod portal_users;
 mod profile;
 mod purchase;
 mod reconcile;
+mod refused;
 mod resync;
 mod status;
 mod webhook;

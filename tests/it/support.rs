@@ -117,9 +117,31 @@ impl TestApp {
         Self::start_configured(clock, |text| with_settings(text, settings))
     }
 
+    /// With an event destination for errors of meters, as an operator makes it in the Dashboard.
+    pub(crate) fn start_with_destination(time: &str) -> Self {
+        let clock = sandbox::clock::Clock::standing(time.parse().unwrap());
+        let started = Self::start_configured_beside(clock, |text, sandbox| {
+            let mut lines = text.lines();
+            let url = lines.find_map(|line| line.strip_prefix("public_url = "));
+            let url = url.unwrap().trim_matches('"');
+            let secret = make_destination(sandbox, &format!("{url}/webhooks/stripe"));
+            let line = format!("webhook_secrets = [\"{secret}\"]");
+            with_settings(text.clone(), &[("stripe", &line)])
+        });
+        started.set_up();
+        started
+    }
+
     fn start_configured(
         clock: sandbox::clock::Clock,
         change: impl FnOnce(String) -> String,
+    ) -> Self {
+        Self::start_configured_beside(clock, |text, _| change(text))
+    }
+
+    fn start_configured_beside(
+        clock: sandbox::clock::Clock,
+        change: impl FnOnce(String, &Sandbox) -> String,
     ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -142,7 +164,7 @@ impl TestApp {
             catalogue,
         };
         let config_file = folder.path().join("tollhouse.toml");
-        let text = change(configuration::text(&sandbox, &product));
+        let text = change(configuration::text(&sandbox, &product), &sandbox);
         std::fs::write(&config_file, text).unwrap();
         let config = Config::load(Some(&config_file), &Environment::default())
             .unwrap_or_else(|problems| panic!("{problems}"));
@@ -401,6 +423,29 @@ impl Drop for TestApp {
     }
 }
 
+/// Makes an event destination at Stripe; gives its secret.
+fn make_destination(sandbox: &Sandbox, url: &str) -> String {
+    let new = serde_json::json!({
+        "name": "Usage reports", "type": "webhook_endpoint", "event_payload": "thin",
+        "enabled_events": [
+            "v1.billing.meter.error_report_triggered", "v1.billing.meter.no_meter_found",
+        ],
+        "webhook_endpoint": {"url": url},
+        "include": ["webhook_endpoint.signing_secret"],
+    });
+    let key = format!("Bearer {}", sandbox::stripe::SECRET_KEY);
+    let headers = [
+        ("authorization", key.as_str()),
+        ("stripe-version", sandbox::stripe::API_VERSION),
+    ];
+    let url = format!("{}/v2/core/event_destinations", sandbox.addresses().stripe);
+    let (status, answer) = fetch("POST", &url, &headers, &new.to_string());
+    assert_eq!(status, 200, "{answer}");
+    let made: Value = serde_json::from_str(&answer).unwrap();
+    let secret = &made["webhook_endpoint"]["signing_secret"];
+    secret.as_str().unwrap().to_owned()
+}
+
 /// One request; status and body of the answer.
 fn fetch(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
     let agent: ureq::Agent = ureq::Agent::config_builder()
@@ -448,7 +493,9 @@ fn with_settings(text: String, settings: &[(&str, &str)]) -> String {
 /// Whether the sandbox met a request that no documentation of the vendor describes.
 fn is_misunderstood(entry: &Entry) -> bool {
     let vendor = match entry.side {
-        Side::Stripe => entry.target.starts_with("/v1/"),
+        Side::Stripe => ["/v1/", "/v2/"]
+            .iter()
+            .any(|api| entry.target.starts_with(api)),
         Side::Azure => true,
         Side::Portal | Side::Gateway | Side::Webhook | Side::Mail => false,
     };

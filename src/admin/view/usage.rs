@@ -1,4 +1,4 @@
-//! What reading usage came upon. Pure.
+//! What reading and reporting usage came upon. Pure.
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
@@ -34,7 +34,7 @@ pub(super) fn section(findings: &[Finding], now: DateTime<Utc>) -> Markup {
     html! {
         @if !findings.is_empty() {
             section #usage-findings {
-                h2 { "What reading usage came upon" }
+                h2 { "What reading and reporting usage came upon" }
                 div.scroll {
                     table {
                         thead { tr { th { "Day" } th { "What" } th { "Details" } th { "Last seen" } } }
@@ -71,6 +71,7 @@ fn what(kind: Kind) -> &'static str {
         Kind::Missed => "never read",
         Kind::Shrunk => "shrank",
         Kind::Unknown => "not ours",
+        Kind::Refused => "report refused",
         Kind::Shadow => "Stripe differs",
     }
 }

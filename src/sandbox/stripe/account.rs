@@ -29,6 +29,8 @@ pub(crate) struct Account {
     pub(crate) rate_limit: RateLimit,
     /// The API request that is being served, which its events name.
     pub(crate) request: Option<Origin>,
+    /// Whether what the request asks for is to turn out wrong after it was taken.
+    pub(crate) refuses_later: bool,
     clock: Clock,
 }
 
@@ -69,6 +71,7 @@ impl Account {
             books,
             rate_limit: RateLimit::default(),
             request: None,
+            refuses_later: false,
             clock,
         }
     }

@@ -8,6 +8,7 @@ use ring::hmac;
 use super::Stripe;
 use super::account::Account;
 use super::deliveries::Delivery;
+use super::thin;
 use crate::sandbox::faults::Kind;
 use crate::sandbox::journal::{Entry, Side};
 
@@ -112,13 +113,21 @@ fn pack(account: &Account, delivery: Delivery) -> Option<Parcel> {
     let endpoint = account
         .get(&delivery.endpoint)
         .filter(|endpoint| endpoint["status"] == "enabled")?;
-    let mut event = account.get(&delivery.event)?.clone();
-    if !endpoint["api_version"].is_null() {
-        event["api_version"] = endpoint["api_version"].clone();
-    }
+    let kept = account.get(&delivery.event)?;
+    let is_thin = kept["object"] == thin::KIND;
+    let event = if is_thin {
+        thin::delivered(kept)
+    } else {
+        let mut event = kept.clone();
+        if !endpoint["api_version"].is_null() {
+            event["api_version"] = endpoint["api_version"].clone();
+        }
+        event
+    };
+    let url = &endpoint[if is_thin { "_url" } else { "url" }];
     Some(Parcel {
         event_type: event["type"].as_str()?.to_owned(),
-        url: endpoint["url"].as_str()?.to_owned(),
+        url: url.as_str()?.to_owned(),
         secrets: endpoint["_secrets"]
             .as_array()?
             .iter()
@@ -156,6 +165,7 @@ fn send_as_played(stripe: &Stripe, agent: &ureq::Agent, parcel: Parcel, now: Dat
             | Kind::ErrorBeforeEffect
             | Kind::Nonsense
             | Kind::PartialAnswer
+            | Kind::RefusedLater
             | Kind::RefusedMail
             | Kind::DeferredMail
             | Kind::DroppedMail
@@ -218,11 +228,17 @@ fn settle(stripe: &Stripe, delivery: Delivery, taken: bool, now: DateTime<Utc>) 
     else {
         return;
     };
-    let left = event["pending_webhooks"]
+    let is_thin = event["object"] == thin::KIND;
+    let pending = if is_thin {
+        "_pending"
+    } else {
+        "pending_webhooks"
+    };
+    let left = event[pending]
         .as_u64()
         .unwrap_or_default()
         .saturating_sub(1);
-    event["pending_webhooks"] = left.into();
+    event[pending] = left.into();
     if left == 0 {
         account.books.deliveries.settled(&delivery.event, now);
     }

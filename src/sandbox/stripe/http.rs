@@ -18,6 +18,7 @@ use super::idempotency::{self, Answer};
 use super::webhook_endpoints::is_version;
 use super::{API_VERSION, SECRET_KEY, Stripe, form, params, render};
 use super::{billing, customers, events, meters, prices, products, test_clocks, webhook_endpoints};
+use crate::sandbox::observe::RefusedLater;
 
 /// Bodies over this are refused, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -46,6 +47,8 @@ struct Incoming {
     params: Map<String, Value>,
     idempotency_key: Option<String>,
     version: String,
+    /// Whether it is played that it turns out wrong after it was taken.
+    refused_later: bool,
 }
 
 async fn serve(State(stripe): State<Stripe>, request: Request) -> Response {
@@ -57,7 +60,12 @@ async fn serve(State(stripe): State<Stripe>, request: Request) -> Response {
         &String::from_utf8_lossy(&body),
     ]
     .join("&");
+    let refused_later = head.extensions.get::<RefusedLater>().is_some();
     let incoming = read(head.method, head.uri.path(), &headers, &text);
+    let incoming = incoming.map(|incoming| Incoming {
+        refused_later,
+        ..incoming
+    });
     let mut account = stripe.account();
     let id = account.new_id_of_length("req", 14);
     let admitted = account.rate_limit.admits(Instant::now());
@@ -99,6 +107,7 @@ fn read(
         idempotency_key: text_of(headers, "idempotency-key").filter(|_| method == Method::POST),
         version,
         method,
+        refused_later: false,
     })
 }
 
@@ -157,9 +166,11 @@ fn run(
         id: request_id.to_owned(),
         idempotency_key: incoming.idempotency_key.clone(),
     });
+    account.refuses_later = incoming.refused_later;
     let result = (operation.run)(account, call)
         .and_then(|object| render::expanded(account, &object, &call.expand()));
     account.request = None;
+    account.refuses_later = false;
     match result {
         Ok(body) => Answer {
             status: StatusCode::OK,
@@ -200,7 +211,7 @@ fn matched(pattern: &str, path: &str) -> Option<Vec<String>> {
 }
 
 /// The key comes as a bearer token, or as the user name of basic authentication.
-fn authorized(headers: &HeaderMap) -> Result<(), StripeError> {
+pub(crate) fn authorized(headers: &HeaderMap) -> Result<(), StripeError> {
     let given = text_of(headers, header::AUTHORIZATION.as_str()).unwrap_or_default();
     let key = match given.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim().to_owned(),

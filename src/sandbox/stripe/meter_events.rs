@@ -1,7 +1,7 @@
 //! Meter events and their adjustments, <https://docs.stripe.com/api/billing/meter-event>.
 //!
 //! What Stripe can see at once it refuses at once. An event for a customer that does not exist is
-//! taken and later dropped, as Stripe reports that only with a thin event.
+//! taken, never counts, and is told of later by a thin event (`meter_errors`).
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::account::Account;
 use super::call::Call;
 use super::error::StripeError;
+use super::meter_errors::{Refused, Why};
 use super::usage::{Event, Formula, formula};
 
 /// How far in the past and in the future usage may lie.
@@ -43,8 +44,29 @@ pub(crate) fn create(account: &mut Account, call: &Call) -> Result<Value, Stripe
     });
     let now = account.now();
     let id = meter["id"].as_str().unwrap_or_default();
-    account.books.usage.keep(id, &customer, event, now);
+    let refused = wrong(account, &customer).map(|why| Refused {
+        meter: id.to_owned(),
+        identifier: event.identifier.clone(),
+        why,
+        at: now,
+    });
+    let usage = &mut account.books.usage;
+    usage.take(&event.identifier, id, &customer, now);
+    match refused {
+        Some(refused) => usage.refused.push(refused),
+        None => usage.keep(id, &customer, event),
+    }
     Ok(answer)
+}
+
+/// What Stripe will find wrong with an event that it takes.
+fn wrong(account: &Account, customer: &str) -> Option<Why> {
+    let is_known = account.find("customer", customer).is_ok();
+    match (is_known, account.refuses_later) {
+        (false, _) => Some(Why::CustomerNotFound),
+        (true, true) => Some(Why::TooOld),
+        (true, false) => None,
+    }
 }
 
 /// `POST /v1/billing/meter_event_adjustments`: cancels one event within 24 hours.

@@ -16,6 +16,8 @@
 //!    expanded and members that begin with `_` are left out on the way.
 //! 3. Add its row to the module's `OPERATIONS`, which `http::TABLES` names.
 //!
+//! What stands under `/v2/` has a small table of its own (`v2`): event destinations and thin events.
+//!
 //! Lists are `list::page(account, call, kind, filter)`; metadata rules are in `changes`.
 
 mod account;
@@ -26,11 +28,13 @@ mod customers;
 mod deliver;
 mod deliveries;
 mod error;
+mod event_destinations;
 mod events;
 mod form;
 mod http;
 mod idempotency;
 mod list;
+mod meter_errors;
 mod meter_events;
 mod meters;
 mod params;
@@ -41,7 +45,9 @@ mod rate;
 mod render;
 mod summaries;
 mod test_clocks;
+mod thin;
 mod usage;
+mod v2;
 mod webhook_endpoints;
 
 #[cfg(test)]
@@ -90,16 +96,20 @@ impl Stripe {
         }
     }
 
-    /// The API under `/v1/` and the pages that Stripe hosts.
+    /// The API under `/v1/` and `/v2/`, and the pages that Stripe hosts.
     pub fn router(&self) -> Router {
-        billing::pages(self).merge(http::router(self.clone()))
+        billing::pages(self)
+            .merge(v2::router(self.clone()))
+            .merge(http::router(self.clone()))
     }
 
     /// Does what has fallen due (test clocks, billing, webhook deliveries) and counts it.
     pub async fn run_due(&self) -> usize {
         let billed = {
             let mut account = self.account();
-            test_clocks::run_due(&mut account) + billing::run_due(&mut account)
+            test_clocks::run_due(&mut account)
+                + billing::run_due(&mut account)
+                + meter_errors::run_due(&mut account)
         };
         billed + deliver::run_due(self).await
     }
@@ -117,6 +127,7 @@ impl Stripe {
             clocks,
             account.books.deliveries.next_due(),
             billing::next_due(&account),
+            meter_errors::next_due(&account),
         ]
         .into_iter()
         .flatten()

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::account::Account;
+use super::meter_errors::Refused;
 
 /// How long an event takes to count unless the sandbox is told otherwise.
 const DEFAULT_LAG: TimeDelta = TimeDelta::seconds(60);
@@ -31,6 +32,9 @@ pub(crate) struct Usage {
     /// By the meter's id, then by the customer's.
     events: HashMap<String, HashMap<String, Vec<Event>>>,
     identifiers: HashMap<String, Taken>,
+    /// Events that were taken and will not count, until they are reported.
+    #[serde(default)]
+    pub(crate) refused: Vec<Refused>,
 }
 
 impl Default for Usage {
@@ -40,6 +44,7 @@ impl Default for Usage {
             drafts_stand_still: false,
             events: HashMap::new(),
             identifiers: HashMap::new(),
+            refused: Vec::new(),
         }
     }
 }
@@ -86,14 +91,24 @@ impl Usage {
             .is_some_and(|taken| now - taken.at < ROLLING_PERIOD)
     }
 
-    /// Keeps an event; `now` is the account's time.
-    pub(crate) fn keep(&mut self, meter: &str, customer: &str, event: Event, now: DateTime<Utc>) {
+    /// Keeps that an identifier is taken at `now`, in the account's time.
+    pub(crate) fn take(
+        &mut self,
+        identifier: &str,
+        meter: &str,
+        customer: &str,
+        now: DateTime<Utc>,
+    ) {
         let taken = Taken {
             meter: meter.to_owned(),
             customer: customer.to_owned(),
             at: now,
         };
-        self.identifiers.insert(event.identifier.clone(), taken);
+        self.identifiers.insert(identifier.to_owned(), taken);
+    }
+
+    /// Keeps an event whose identifier is taken.
+    pub(crate) fn keep(&mut self, meter: &str, customer: &str, event: Event) {
         let of_meter = self.events.entry(meter.to_owned()).or_default();
         of_meter.entry(customer.to_owned()).or_default().push(event);
     }
@@ -240,7 +255,8 @@ mod tests {
     #[test]
     fn an_identifier_is_taken_for_a_day_and_can_be_cancelled_for_a_day() {
         let mut usage = Usage::default();
-        usage.keep("mtr_1", "cus_1", event("a", 0, 1), start());
+        usage.take("a", "mtr_1", "cus_1", start());
+        usage.keep("mtr_1", "cus_1", event("a", 0, 1));
         assert!(usage.is_taken("a", start() + TimeDelta::hours(23)));
         assert!(!usage.is_taken("a", start() + TimeDelta::hours(24)));
         assert!(!usage.cancel("mtr_2", "a", start()), "another meter");

@@ -186,6 +186,11 @@ fn describe(kind: Kind) -> (&'static str, &'static str) {
             "Partial",
             "200 with half the rows and an error beside them; queries of the logs only",
         ),
+        Kind::RefusedLater => (
+            "Refused later",
+            "200, but the event never counts, and Stripe reports it some seconds later; meter events \
+             only",
+        ),
         Kind::LostWebhook => (
             "Lost",
             "the event never arrives; Stripe believes that it did",

@@ -4,6 +4,7 @@ mod api;
 mod catalogue;
 mod customers;
 mod metering;
+mod thin;
 mod webhooks;
 
 use std::sync::Arc;

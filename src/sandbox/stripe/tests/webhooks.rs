@@ -98,7 +98,7 @@ impl Listening {
     }
 }
 
-fn signed_by(secret: &str, signature: &str, body: &str) -> bool {
+pub(super) fn signed_by(secret: &str, signature: &str, body: &str) -> bool {
     let (time, rest) = signature.split_once(',').unwrap();
     let time = time.strip_prefix("t=").unwrap();
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
