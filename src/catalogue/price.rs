@@ -141,6 +141,8 @@ impl PriceShape {
             Self::Licensed { unit_amount } => Ok(vec![Line {
                 description: "Fee".to_owned(),
                 quantity: 1,
+                calls: None,
+                unit_amount: Some(Decimal::from(*unit_amount)),
                 amount: Money {
                     currency,
                     minor: *unit_amount,
@@ -161,7 +163,8 @@ impl PriceShape {
                 };
                 let name = format!("Blocks of {} calls", thousands(*divide_by));
                 let line = Line::of_units(&name, currency, *unit_amount, packages)?;
-                Ok(vec![line])
+                let calls = Some(quantity);
+                Ok(vec![Line { calls, ..line }])
             }
             Self::Tiered { mode, tiers } => entered(*mode, tiers, quantity)
                 .into_iter()
@@ -279,6 +282,8 @@ impl Entered<'_> {
                 .map(|flat| Line {
                     description: format!("Fee, {}", range.to_lowercase()),
                     quantity: 0,
+                    calls: None,
+                    unit_amount: None,
                     amount: Money {
                         currency,
                         minor: flat,
@@ -307,6 +312,10 @@ pub struct Line {
     /// Calls, or blocks of calls; 1 for a licensed fee and 0 for a tier's flat amount, as on
     /// Stripe's invoices.
     pub quantity: u64,
+    /// The calls, where the quantity is blocks of them.
+    pub calls: Option<u64>,
+    /// What each of the quantity costs, in minor units; absent on a flat amount.
+    pub unit_amount: Option<Decimal>,
     pub amount: Money,
 }
 
@@ -322,6 +331,8 @@ impl Line {
         Ok(Self {
             description: description.to_owned(),
             quantity,
+            calls: None,
+            unit_amount: Some(unit_amount),
             amount: Money { currency, minor },
         })
     }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! draft appears ──► claimed ──(last day ended + settle)──► days read again ──► final total
-//!     reported ──► Stripe's meter equals ours, and the draft has our price? ──► finalized
+//!     reported ──► Stripe's meter equals ours, and the draft's lines do? ──► finalized
 //!                                └── no: held, an alert, tried again until the backstop
 //! ```
 //!
@@ -17,9 +17,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::compare::{self, Shown};
+use super::compare::{self, Due};
 use super::{Metering, MeteringError, Outages, evidence, stamp, window};
-use crate::catalogue::price;
+use crate::catalogue::price::{self, PriceShape};
 use crate::config::Mode;
 use crate::lifecycle::Status;
 use crate::store;
@@ -229,7 +229,7 @@ impl Metering {
                 now,
             );
         }
-        let difference = self.difference(&invoice, subscription, ours)?;
+        let difference = self.difference(&invoice, subscription, ours.calls)?;
         if difference.is_some() && reported_just_now {
             // Stripe counts a report a little after it has taken it.
             return self.keep(
@@ -310,12 +310,12 @@ impl Metering {
         })
     }
 
-    /// In one sentence, where Stripe's meter or draft differs from ours.
+    /// In one sentence, where Stripe's meter or a line of the draft differs from ours.
     fn difference(
         &self,
         invoice: &Invoice,
         subscription: &Subscription,
-        ours: Figures,
+        calls: u64,
     ) -> Result<Option<String>, MeteringError> {
         let Some((meter, customer)) = subscription
             .meter
@@ -327,16 +327,15 @@ impl Metering {
         let Period { start, end } = invoice.period;
         let metered = self.metered(meter, customer, start, end)?;
         let draft = self.stripe.get_invoice(&invoice.id)?;
-        let shown = Shown {
-            metered,
-            drafted: draft.usage_quantity(),
-            amount: draft.usage_amount(),
+        let model = self.model(subscription)?;
+        let lines = |calls| price::invoice(model, calls).ok().map(|bill| bill.lines);
+        let due = Due {
+            period: invoice.period,
+            calls,
+            lines: &lines,
+            shape: PriceShape::of(&model.pricing),
         };
-        let price = |calls| {
-            let figures = self.our_figures(subscription, calls);
-            figures.ok().map(|figures| figures.amount)
-        };
-        Ok(compare::difference(ours, shown, price))
+        Ok(compare::difference(&due, metered, &draft))
     }
 
     /// Keeps what Stripe billed beside what we say it should have.

@@ -77,6 +77,8 @@ pub struct InvoiceLine {
     pub amount: i64,
     /// Exact, where Stripe gives it; the older `quantity` is cut off at the decimal point.
     pub quantity: Option<Decimal>,
+    /// What each costs, in minor units; absent on a flat fee.
+    pub unit_amount: Option<Decimal>,
     pub price: Option<String>,
     pub subscription_item: Option<String>,
     pub description: Option<String>,
@@ -90,8 +92,14 @@ pub struct InvoiceLine {
 impl Invoice {
     /// The period that the subscription's lines bill: start inclusive, end exclusive. The
     /// invoice's own where it has no such line.
+    ///
+    /// Usage is billed when its period is over, and a fee that somebody has added to the subscription
+    /// before: where both are there, the period is that of the usage.
     pub fn service_period(&self) -> (DateTime<Utc>, DateTime<Utc>) {
-        let line = self.usage_lines().max_by_key(|line| line.period_end);
+        let is_over = |line: &InvoiceLine| line.period_end <= self.created;
+        let line = self
+            .usage_lines()
+            .max_by_key(|line| (is_over(line), line.period_end));
         line.map_or((self.period_start, self.period_end), |line| {
             (line.period_start, line.period_end)
         })
@@ -318,6 +326,7 @@ struct WireLine {
 #[derive(Deserialize)]
 struct WirePricing {
     price_details: Option<WirePriceDetails>,
+    unit_amount_decimal: Option<Exact>,
 }
 
 #[derive(Deserialize)]
@@ -345,8 +354,11 @@ struct WirePeriod {
 
 impl From<WireLine> for InvoiceLine {
     fn from(wire: WireLine) -> Self {
-        let price = wire
-            .pricing
+        let pricing = wire.pricing;
+        let unit_amount = pricing.as_ref();
+        let unit_amount = unit_amount.and_then(|pricing| pricing.unit_amount_decimal.as_ref());
+        let unit_amount = unit_amount.map(|exact| exact.0);
+        let price = pricing
             .and_then(|pricing| pricing.price_details)
             .and_then(|details| details.price);
         let item = wire
@@ -359,6 +371,7 @@ impl From<WireLine> for InvoiceLine {
                 .quantity_decimal
                 .map(|exact| exact.0)
                 .or_else(|| wire.quantity.map(Decimal::from)),
+            unit_amount,
             price: price.map(String::from),
             description: wire.description,
             period_start: wire.period.start.into(),

@@ -314,6 +314,34 @@ fn a_held_invoice_is_finalized_as_it_is_where_an_operator_says_so() {
     assert_eq!(page.status, 200);
 }
 
+/// Somebody adds a second plan to the subscription in Stripe's Dashboard.
+#[test]
+fn a_draft_with_a_line_that_no_days_explain_is_held_and_names_it() {
+    let (app, key) = with_payg("2026-01-15T10:20:30Z");
+    app.send_calls(&key, 1_000, TimeDelta::days(20));
+    app.advance(TimeDelta::days(10));
+    let prices = app.stripe("/v1/prices?limit=100");
+    let mut prices = prices["data"].as_array().unwrap().iter();
+    let is_basic = |price: &&Value| {
+        let key = price["lookup_key"].as_str();
+        key.is_some_and(|key| key.contains("basic"))
+    };
+    let basic = id(prices.find(is_basic).unwrap());
+    let path = format!("/v1/subscriptions/{}", id(&subscription(&app)));
+    app.ask_stripe("POST", &path, &[("items[0][price]", basic)]);
+    app.advance(period_end(&app) - app.now() + TimeDelta::hours(14));
+    assert_eq!(app.metric("tollhouse_held_invoices"), 1);
+    let drafts = app.status_page("/").text("#drafts");
+    assert!(drafts.contains("The draft has the line"), "{drafts}");
+    assert!(
+        drafts.contains("was the plan changed at Stripe?"),
+        "{drafts}"
+    );
+    press(&app, &app.status_page("/"), "[action='/drafts/finalize']");
+    assert_eq!(app.metric("tollhouse_held_invoices"), 0);
+    assert_eq!(last_invoice(&app)["status"], "paid");
+}
+
 /// Stripe leaves open whether a draft follows its meter before it is finalized.
 #[test]
 fn a_draft_that_stands_still_is_finalized_all_the_same_and_bills_every_call() {

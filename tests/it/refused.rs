@@ -1,6 +1,7 @@
 //! Usage reports that Stripe takes and refuses later, which it tells only by thin events.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
 use tollhouse::sandbox::faults::Kind;
 use tollhouse::sandbox::journal::Side;
 
@@ -17,7 +18,7 @@ fn alerts(app: &TestApp) -> i64 {
 }
 
 /// What the meter shows of the running period.
-fn metered(app: &TestApp) -> f64 {
+fn metered(app: &TestApp) -> Decimal {
     let meter = app.sandbox.stripe.objects("billing.meter");
     let meter = meter
         .iter()
@@ -54,9 +55,9 @@ fn check_that_the_next_run_mends_it(app: &TestApp) {
     assert!(page.says("report refused"), "{}", page.body);
     assert!(page.says("The timestamp is too far in the past (timestamp_too_far_in_past)"));
     assert!(page.says("The next run reports it again"), "{}", page.body);
-    assert_eq!(metered(app), 0.0);
+    assert_eq!(metered(app), Decimal::ZERO);
     app.advance(TimeDelta::days(1));
-    assert_eq!((alerts(app), metered(app)), (0, 200.0));
+    assert_eq!((alerts(app), metered(app)), (0, Decimal::from(200)));
     app.advance(period_end(app) + TimeDelta::days(2) - app.now());
     assert_eq!(billed(app, id(&subscription(app))), (200, 30));
 }
