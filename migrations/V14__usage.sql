@@ -14,3 +14,6 @@ INSERT INTO usage_findings_anew SELECT kind, day, subject, detail, first_seen, l
 DROP TABLE usage_findings;
 ALTER TABLE usage_findings_anew RENAME TO usage_findings;
 CREATE INDEX usage_findings_by_time ON usage_findings (last_seen);
+
+-- Whether something has to be done about a difference; all did until now.
+ALTER TABLE disagreements ADD COLUMN counts INTEGER NOT NULL DEFAULT 1 CHECK (counts IN (0, 1));

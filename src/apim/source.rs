@@ -1,11 +1,16 @@
 //! The two places that usage can be read from (design D12).
 
-use chrono::NaiveDate;
+use chrono::{DateTime, Days, NaiveDate, Utc};
 
 use super::logs::Logs;
 use super::{Apim, UsageRow};
 use crate::config;
 use crate::outbound::CallError;
+
+/// How many whole days back a workspace has logs for sure. It keeps them for 30 days unless somebody
+/// pays for more, which it does not tell whoever may only query it
+/// (<https://learn.microsoft.com/azure/azure-monitor/logs/data-retention-configure>).
+const LOGS_KEPT: Days = Days::new(29);
 
 /// Where usage is read from. Cheap to clone.
 #[derive(Clone)]
@@ -32,6 +37,15 @@ impl UsageSource {
         match self {
             Self::Reports(_) => "APIM’s reports",
             Self::LogAnalytics(_) => "Log Analytics",
+        }
+    }
+
+    /// The oldest day that it surely still has; absent where it keeps all of them, as Microsoft says of
+    /// APIM's reports.
+    pub fn oldest(&self, now: DateTime<Utc>) -> Option<NaiveDate> {
+        match self {
+            Self::Reports(_) => None,
+            Self::LogAnalytics(_) => now.date_naive().checked_sub_days(LOGS_KEPT),
         }
     }
 

@@ -56,8 +56,9 @@ fn print_text(report: &Report, dry_run: bool) {
     }
     for line in &report.lines {
         for difference in &line.differences {
+            let mark = if difference.counts() { "!" } else { "=" };
             say(format_args!(
-                "! {}: {} {}",
+                "{mark} {}: {} {}",
                 name(line),
                 difference.detail,
                 difference.remedy
@@ -97,7 +98,7 @@ fn row(line: &Line) -> String {
         number(facts.billed.map(|billed| billed.calls)),
         number(facts.billed.map(|billed| billed.amount)),
         facts.days.len().to_string(),
-        line.differences.is_empty().to_string(),
+        line.agrees().to_string(),
     ]
     .join(",")
 }

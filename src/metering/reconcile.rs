@@ -9,21 +9,28 @@ pub mod judge;
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use rusqlite::Connection;
 
 use super::{Metering, MeteringError, Outages, parallel, window};
 use crate::config::Mode;
 use crate::lifecycle::Status;
+use crate::store::StoreError;
 use crate::store::disagreements::{self, Disagreement};
 use crate::store::invoices::{self, Figures, Invoice, State};
 use crate::store::jobs;
 use crate::store::period::settled;
 use crate::store::subscriptions::{self, Period, Subscription};
-use crate::store::usage::{self, Calls, PushState};
+use crate::store::usage::{self, Calls};
 use crate::stripe::InvoiceStatus;
 use judge::{DayDifference, Difference, Facts, Repair, Reported, Stage};
 
 /// How far back periods have ended that are compared without being asked for.
 const RECENT: TimeDelta = TimeDelta::days(35);
+/// A billing period is a year at most.
+const LONGEST_PERIOD: TimeDelta = TimeDelta::days(366);
+/// How long after a period's end its invoice may go unnoticed: Stripe's word of it may come late, and
+/// its list is read every hour.
+const NOTICED_AFTER: TimeDelta = TimeDelta::hours(3);
 /// How long the daily job is given to read a day again once it has settled.
 const JOBS_TURN: TimeDelta = TimeDelta::days(1);
 
@@ -53,25 +60,38 @@ pub struct Report {
     pub lines: Vec<Line>,
     /// What could not be compared.
     pub problems: Vec<String>,
+    /// What was not compared, because it cannot be.
+    pub left_out: Vec<String>,
     /// What was put right.
     pub repaired: Vec<String>,
 }
 
 impl Report {
-    /// Whether everything was compared, and agrees.
+    /// Whether everything that can be was compared, and agrees.
     pub fn agrees(&self) -> bool {
-        self.problems.is_empty() && self.lines.iter().all(|line| line.differences.is_empty())
+        self.problems.is_empty() && self.lines.iter().all(Line::agrees)
     }
 
     /// One sentence, for the log, the status page and the command line.
     pub fn summary(&self) -> String {
-        let differing = self.lines.iter().filter(|it| !it.differences.is_empty());
-        let summary = format!(
+        let differing = self.lines.iter().filter(|it| !it.agrees());
+        let mut summary = format!(
             "{} billing periods compared; {} differ.",
             self.lines.len(),
             differing.count()
         );
+        for left_out in &self.left_out {
+            summary.push(' ');
+            summary.push_str(left_out);
+        }
         super::and_problems(summary, &self.problems)
+    }
+}
+
+impl Line {
+    /// Whether nothing differs that somebody has to do something about.
+    pub fn agrees(&self) -> bool {
+        !self.differences.iter().any(Difference::counts)
     }
 }
 
@@ -79,7 +99,7 @@ impl Report {
 struct Subject {
     subscription: Subscription,
     period: Period,
-    /// Absent while the period runs.
+    /// Absent while the period runs, and where none is known.
     invoice: Option<Invoice>,
     days: Vec<DayDifference>,
 }
@@ -124,7 +144,7 @@ impl Metering {
         for line in &found.lines {
             for difference in &line.differences {
                 let result = match difference.repair {
-                    Repair::ByHand => continue,
+                    Repair::ByHand | Repair::Needless => continue,
                     // Whoever reports there has to.
                     Repair::ReportAgain if self.rules.mode == Mode::Shadow => continue,
                     _ if dry_run => Ok(()),
@@ -154,6 +174,7 @@ impl Metering {
     fn compare_all(&self, scope: Scope, now: DateTime<Utc>) -> Result<Report, MeteringError> {
         let mut subjects = self.subjects(scope, now)?;
         let mut problems = self.compare_days(&mut subjects, now)?;
+        let left_out = self.left_out(&subjects, now);
         let all = subjects.len();
         let mut outages = Outages::default();
         let results = parallel::map(
@@ -179,6 +200,7 @@ impl Metering {
         Ok(Report {
             lines,
             problems,
+            left_out,
             repaired: Vec::new(),
         })
     }
@@ -197,6 +219,13 @@ impl Metering {
                     && status.is_some_and(Status::is_live)
                 {
                     subjects.push(subject(subscription, period, None));
+                }
+            }
+            for subscription in subscriptions::metered(db, since)?.0 {
+                for period in unbilled(db, &subscription, since)? {
+                    if (since..=now - NOTICED_AFTER).contains(&period.end) {
+                        subjects.push(subject(subscription.clone(), period, None));
+                    }
                 }
             }
             for invoice in invoices::ended_since(db, since)? {
@@ -239,8 +268,27 @@ impl Metering {
         Ok(problems)
     }
 
-    /// The days of all subjects that should be known for good by now.
+    /// Says in a sentence from which day on the source still knows the calls, where days before that
+    /// would have to be compared, too.
+    fn left_out(&self, subjects: &[Subject], now: DateTime<Utc>) -> Vec<String> {
+        let oldest = self.source.oldest(now);
+        let first = subjects.iter().map(Subject::days);
+        let first = first.filter(|days| !days.is_empty());
+        let first = first.map(|days| *days.start()).min();
+        let too_old = oldest.filter(|oldest| first.is_some_and(|first| first < *oldest));
+        let sentence = too_old.map(|oldest| {
+            format!(
+                "Days before {oldest} were not compared: {} may not have them any more.",
+                self.source.name()
+            )
+        });
+        sentence.into_iter().collect()
+    }
+
+    /// The days of all subjects that should be known for good by now, and are still known to the
+    /// source.
     fn days_of(&self, subjects: &[Subject], now: DateTime<Utc>) -> BTreeSet<NaiveDate> {
+        let oldest = self.source.oldest(now).unwrap_or(NaiveDate::MIN);
         let known = |day: NaiveDate| settled(day, self.rules.settle) + JOBS_TURN <= now;
         let ranges = subjects.iter().map(Subject::days);
         let first = ranges.clone().map(|days| *days.start()).min();
@@ -250,7 +298,7 @@ impl Metering {
         };
         let all = first.iter_days().take_while(|day| *day <= last);
         all.take_while(|day| known(*day))
-            .filter(|day| subjects.iter().any(|subject| subject.holds(*day)))
+            .filter(|day| *day >= oldest && subjects.iter().any(|subject| subject.holds(*day)))
             .collect()
     }
 
@@ -309,10 +357,9 @@ impl Metering {
         now: DateTime<Utc>,
     ) -> Result<Facts, MeteringError> {
         let end = window::reports_end(period);
-        let last = self
+        let told = self
             .store
-            .read(|db| usage::last_push(db, &subscription.id, period.start, end))?;
-        let reported = last.filter(|push| push.state == PushState::Delivered);
+            .read(|db| usage::last_told(db, &subscription.id, period.start, end))?;
         let target = subscription
             .meter
             .as_ref()
@@ -325,6 +372,7 @@ impl Metering {
             None => rust_decimal::Decimal::ZERO,
         };
         let stage = match invoice.map(|invoice| invoice.state) {
+            None if period.end <= now => Stage::Unbilled,
             None => Stage::Running,
             Some(State::Finalized) => Stage::Final,
             Some(State::Claiming | State::Settling | State::Waiting | State::Held) => {
@@ -339,9 +387,10 @@ impl Metering {
             self.our_figures(subscription, calls)?
         };
         let reported = match self.rules.mode {
-            Mode::Live => reported.map(|push| Reported {
-                calls: push.calls,
-                at: push.event_at,
+            Mode::Live => told.map(|told| Reported {
+                calls: told.calls,
+                // As if just now, where it is not known yet whether Stripe has it.
+                at: told.at.unwrap_or(now),
             }),
             // Whoever reports there should come to the same.
             Mode::Shadow => Some(Reported {
@@ -417,6 +466,27 @@ impl Subject {
     }
 }
 
+/// The periods of which no invoice is known: those with reports, and the one that the record has.
+fn unbilled(
+    db: &Connection,
+    subscription: &Subscription,
+    since: DateTime<Utc>,
+) -> Result<Vec<Period>, StoreError> {
+    let mut periods = usage::unbilled(db, &subscription.id, since - LONGEST_PERIOD)?;
+    let status = subscription.stripe_status.as_deref().map(Status::parse);
+    let is_billed = matches!(
+        status,
+        Some(Status::Active | Status::PastDue | Status::Unpaid)
+    );
+    if let Some(period) = subscription.period.filter(|_| is_billed)
+        && periods.iter().all(|other| other.start != period.start)
+        && !invoices::is_known(db, &subscription.id, period.start)?
+    {
+        periods.push(period);
+    }
+    Ok(periods)
+}
+
 fn subject(subscription: Subscription, period: Period, invoice: Option<Invoice>) -> Subject {
     Subject {
         subscription,
@@ -445,6 +515,7 @@ fn kept(line: &Line, difference: &Difference, now: DateTime<Utc>) -> Disagreemen
         kind: difference.kind,
         detail: difference.detail.clone(),
         repair: difference.remedy.clone(),
+        counts: difference.counts(),
         found_at: now,
     }
 }

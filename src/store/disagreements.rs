@@ -39,6 +39,8 @@ pub struct Disagreement {
     pub detail: String,
     /// What puts it right, in a sentence.
     pub repair: String,
+    /// Whether something has to be done about it.
+    pub counts: bool,
     pub found_at: DateTime<Utc>,
 }
 
@@ -56,8 +58,8 @@ pub fn replace(
     }
     let mut insert = db.prepare_cached(
         "INSERT OR REPLACE INTO disagreements
-             (subscription_id, period_start, period_end, kind, detail, repair, found_at)
-         VALUES (:subscription, :start, :end, :kind, :detail, :repair, :found)",
+             (subscription_id, period_start, period_end, kind, detail, repair, counts, found_at)
+         VALUES (:subscription, :start, :end, :kind, :detail, :repair, :counts, :found)",
     )?;
     for one in found {
         insert.execute(named_params! {
@@ -67,22 +69,24 @@ pub fn replace(
             ":kind": one.kind.word(),
             ":detail": one.detail,
             ":repair": one.repair,
+            ":counts": one.counts,
             ":found": seconds(one.found_at),
         })?;
     }
     Ok(())
 }
 
+/// How many there are about which something has to be done.
 pub fn count(db: &Connection) -> Result<u64, StoreError> {
-    let mut statement = db.prepare_cached("SELECT count(*) FROM disagreements")?;
+    let mut statement = db.prepare_cached("SELECT count(*) FROM disagreements WHERE counts")?;
     Ok(statement.query_row([], |row| row.get(0))?)
 }
 
-/// The newest periods first, at most `limit`.
+/// At most `limit`: first those about which something has to be done, of the newest periods first.
 pub fn newest(db: &Connection, limit: u32) -> Result<Vec<Disagreement>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT subscription_id, period_start, period_end, kind, detail, repair, found_at
-         FROM disagreements ORDER BY period_start DESC, subscription_id, kind LIMIT ?1",
+        "SELECT subscription_id, period_start, period_end, kind, detail, repair, counts, found_at
+         FROM disagreements ORDER BY counts DESC, period_start DESC, subscription_id, kind LIMIT ?1",
     )?;
     let mut rows = statement.query([limit])?;
     let mut found = Vec::new();
@@ -104,6 +108,7 @@ fn disagreement(row: &Row<'_>) -> Result<Disagreement, StoreError> {
         kind: kind.ok_or_else(|| StoreError::Nonsense(format!("the disagreement {word}")))?,
         detail: row.get("detail")?,
         repair: row.get("repair")?,
+        counts: row.get("counts")?,
         found_at: time(row.get("found_at")?)?,
     })
 }
@@ -126,10 +131,11 @@ mod tests {
                 kind: Kind::Meter,
                 detail: "It shows less.".to_owned(),
                 repair: "Report it again.".to_owned(),
+                counts: id == "sub_1",
                 found_at: noon(),
             });
             replace(db, &[], &found)?;
-            assert_eq!(count(db)?, 2);
+            assert_eq!(count(db)?, 1, "nothing has to be done about the other");
             replace(db, &[("sub_1".to_owned(), period)], &[])?;
             newest(db, 10)
         });

@@ -129,6 +129,18 @@ pub fn get(db: &Connection, id: &str) -> Result<Option<Invoice>, StoreError> {
     Ok(select(db, "invoice_id = ?1", [id])?.pop())
 }
 
+/// Whether there is an invoice of this period of a subscription.
+pub fn is_known(
+    db: &Connection,
+    subscription_id: &str,
+    period_start: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT 1 FROM invoices WHERE subscription_id = ?1 AND period_start = ?2",
+    )?;
+    Ok(statement.exists((subscription_id, seconds(period_start)))?)
+}
+
 /// Those that are not finalized yet, the most urgent first.
 ///
 /// The state stands in the statement: so SQLite sees that the index of the unfinished serves.

@@ -323,6 +323,74 @@ pub fn last_push(
     rows.next()?.map(push).transpose()
 }
 
+/// A total that Stripe was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    pub calls: u64,
+    /// Absent where nobody knows yet whether Stripe has it.
+    pub at: Option<DateTime<Utc>>,
+}
+
+/// What Stripe was told last of a subscription's period, in a report whose event lies before `end`.
+/// What it refused it was not told.
+pub fn last_told(
+    db: &Connection,
+    subscription_id: &str,
+    period_start: DateTime<Utc>,
+    end: DateTime<Utc>,
+) -> Result<Option<Told>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT calls, CASE state WHEN 'delivered' THEN coalesce(settled_at, planned_at) END
+         FROM meter_pushes
+         WHERE subscription_id = ?1 AND period_start = ?2 AND event_at < ?3
+             AND state <> 'refused'
+         ORDER BY event_at DESC LIMIT 1",
+    )?;
+    let mut rows = statement.query((subscription_id, seconds(period_start), seconds(end)))?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let told_at: Option<i64> = row.get(1)?;
+    Ok(Some(Told {
+        calls: row.get(0)?,
+        at: told_at.map(time).transpose()?,
+    }))
+}
+
+/// The periods of a subscription from `since` on of which something was reported and no invoice is
+/// known, whether they are over or not.
+pub fn unbilled(
+    db: &Connection,
+    subscription_id: &str,
+    since: DateTime<Utc>,
+) -> Result<Vec<Period>, StoreError> {
+    // From one period to the next, past all reports in between.
+    let mut statement = db.prepare_cached(
+        "WITH RECURSIVE started (at) AS (
+             SELECT min(period_start) FROM meter_pushes
+             WHERE subscription_id = ?1 AND period_start >= ?2
+             UNION ALL
+             SELECT (SELECT min(period_start) FROM meter_pushes
+                     WHERE subscription_id = ?1 AND period_start > started.at)
+             FROM started WHERE at IS NOT NULL
+         )
+         SELECT at, (SELECT period_end FROM meter_pushes
+                     WHERE subscription_id = ?1 AND period_start = at
+                     ORDER BY event_at DESC LIMIT 1)
+         FROM started WHERE at IS NOT NULL AND NOT EXISTS
+             (SELECT 1 FROM invoices WHERE subscription_id = ?1 AND period_start = at)",
+    )?;
+    let mut rows = statement.query((subscription_id, seconds(since)))?;
+    let mut periods = Vec::new();
+    while let Some(row) = rows.next()? {
+        periods.push(Period {
+            start: time(row.get(0)?)?,
+            end: time(row.get(1)?)?,
+        });
+    }
+    Ok(periods)
+}
+
 pub(super) fn push(row: &Row<'_>) -> Result<Push, StoreError> {
     let state: String = row.get(8)?;
     let states = [PushState::Planned, PushState::Delivered, PushState::Refused];

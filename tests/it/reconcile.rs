@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use tollhouse::metering::reconcile::{Report, Scope};
 use tollhouse::sandbox::faults::Kind;
 use tollhouse::sandbox::journal::Side;
-use tollhouse::store::disagreements;
+use tollhouse::store::{Store, disagreements, usage};
 
 use crate::journey::{GOOD_CARD, buy, consumer};
 use crate::metering::{billed, id, period_end, subscription};
@@ -100,6 +100,105 @@ fn a_meter_that_somebody_else_told_less_is_told_again() {
     assert_eq!(differing(&app, &app.reconcile(Scope::Recent)), []);
     app.advance(period_end(&app) - app.now() + TimeDelta::days(2));
     assert_eq!(billed(&app, id(&held)), (180, 27));
+}
+
+#[test]
+fn calls_that_apim_has_less_are_named_and_fail_nothing() {
+    let (app, key) = with_payg();
+    let day = app.now().date_naive();
+    app.send_calls(&key, 180, TimeDelta::zero());
+    app.advance(TimeDelta::days(4));
+    // An earlier reading had more of them.
+    let store = Store::open(&app.config.store.path).unwrap();
+    let (held, now) = (subscription(&app), app.now());
+    let change = store.write(move |db| {
+        let calls = usage::Calls {
+            success: 200,
+            ..usage::Calls::default()
+        };
+        let subscription_id = id(&held).to_owned();
+        usage::save_day(
+            db,
+            &usage::Day {
+                subscription_id,
+                day,
+                calls,
+            },
+            now,
+        )
+    });
+    assert!(change.wait().unwrap());
+    let report = app.reconcile(Scope::Recent);
+    let found: Vec<_> = report
+        .lines
+        .iter()
+        .flat_map(|line| &line.differences)
+        .collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(!found[0].counts() && report.agrees(), "{found:?}");
+    assert_eq!(app.metric("tollhouse_disagreements"), 0);
+    let page = app.status_page("/");
+    assert!(page.text("#disagreements").contains("Nothing to do"));
+    assert_eq!(page.text("#reconciliation-tile .fact"), "Agree");
+}
+
+/// The word of an invoice never came, and Stripe's list is asked once a day only.
+#[test]
+fn a_period_that_is_over_and_has_no_invoice_is_named() {
+    let app = TestApp::start_with(
+        "2026-01-15T10:20:30Z",
+        &[("stripe", "gap_fill_minutes = 1440")],
+    );
+    let browser = consumer(&app, "payg@example.com");
+    let key = buy(&app, &browser, "payg", GOOD_CARD);
+    app.send_calls(&key, 1_000, TimeDelta::days(20));
+    app.advance(period_end(&app) - app.now() - TimeDelta::hours(1));
+    app.play_on_webhooks(Kind::LostWebhook, "", 1_000);
+    app.play(
+        Kind::ErrorBeforeEffect,
+        Side::Stripe,
+        "GET",
+        "/v1/events",
+        1_000,
+    );
+    app.play(
+        Kind::ErrorBeforeEffect,
+        Side::Stripe,
+        "GET",
+        "/v1/subscriptions",
+        1_000,
+    );
+    app.advance(TimeDelta::hours(6));
+    app.sandbox.faults.clear();
+    let report = app.reconcile(Scope::Recent);
+    assert!(!report.agrees());
+    let line = report.lines.iter().find(|line| !line.agrees()).unwrap();
+    assert_eq!(line.facts.stage.word(), "unbilled");
+    let said = &line.differences[0].detail;
+    assert!(
+        said.contains("150 minor units for 1000 calls are due"),
+        "{said}"
+    );
+}
+
+#[test]
+fn with_logs_the_days_that_may_be_gone_are_left_out_and_that_is_said() {
+    let app = TestApp::start_with(
+        "2026-01-15T10:20:30Z",
+        &[("metering", "source = \"log-analytics\"")],
+    );
+    let browser = consumer(&app, "logs@example.com");
+    let key = buy(&app, &browser, "payg", GOOD_CARD);
+    app.send_calls(&key, 1_000, TimeDelta::days(20));
+    app.advance(period_end(&app) - app.now() + TimeDelta::days(10));
+    let report = app.reconcile(Scope::Recent);
+    assert!(report.agrees(), "{:?}", report.problems);
+    assert_eq!(report.left_out.len(), 1);
+    let said = report.summary();
+    assert!(
+        said.contains("Days before 2026-01-27 were not compared: Log Analytics"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -34,7 +34,8 @@ pub(super) fn tile(found: &Reconciliation) -> Tile {
 }
 
 pub(super) fn section(found: &Reconciliation) -> Markup {
-    let more = found.total.saturating_sub(found.newest.len() as u64);
+    let shown = found.newest.iter().filter(|one| one.counts).count();
+    let more = found.total.saturating_sub(shown as u64);
     html! {
         @if !found.newest.is_empty() {
             section #disagreements {
@@ -58,11 +59,16 @@ fn row(one: &Disagreement) -> Markup {
         Kind::Meter => "meter",
         Kind::Invoice => "invoice",
     };
+    let standing = if one.counts {
+        Standing::Bad
+    } else {
+        Standing::Waiting
+    };
     html! {
         tr {
             td { code { (one.subscription_id) } }
             td { (day(one.period.start)) " – " (day(one.period.end)) }
-            td { (badge(Standing::Bad, what)) }
+            td { (badge(standing, what)) }
             td { (one.detail) }
             td { (one.repair) }
         }

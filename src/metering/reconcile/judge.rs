@@ -4,15 +4,18 @@
 //! |---|---|---|
 //! | APIM has more than our days | running, or its draft is open | read the days again |
 //! | the same | its invoice is final | a person: these calls are on no invoice |
-//! | our days have more than APIM | any | none: calls that happened stay, the larger reading counts |
+//! | our days have more than APIM | any | nothing to do: calls that happened stay, the larger reading counts |
 //! | Stripe's meter shows less than was reported | running | report once more |
 //! | it shows more | running | a person: a report would lower it, and what we know may be a copy's |
 //! | the meter is not what was reported | its draft is open | none: the draft is held until it agrees |
 //! | the same | its invoice is final | a person: no report reaches it any more |
 //! | the invoice is not what is due | final | a person charges or credits the difference |
+//! | only its number of calls is not | final | nothing to do: nothing is owed |
+//! | there is no invoice | over | a person finds it at Stripe, or `resync` does; nothing to do where nothing is due |
 //!
 //! Only days count that had settled and of which the daily job had a whole day to read them again;
-//! of the meter only what was reported more than an hour ago, because Stripe counts with a delay.
+//! of the meter only what was told more than an hour ago, because Stripe counts with a delay. What
+//! nobody has to act on is named, and does not count as a disagreement.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use rust_decimal::Decimal;
@@ -27,6 +30,8 @@ const METER_PATIENCE: TimeDelta = TimeDelta::hours(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     Running,
+    /// Over, and no invoice of it is known.
+    Unbilled,
     /// Over, and its invoice is a draft.
     Closing,
     /// Its invoice is final.
@@ -37,6 +42,7 @@ impl Stage {
     pub fn word(self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::Unbilled => "unbilled",
             Self::Closing => "closing",
             Self::Final => "final",
         }
@@ -51,7 +57,7 @@ pub struct DayDifference {
     pub ours: u64,
 }
 
-/// A total that Stripe was told last.
+/// A total that Stripe was told last, and when it was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reported {
     pub calls: u64,
@@ -79,6 +85,8 @@ pub enum Repair {
     ReportAgain,
     /// Nothing: a person has to decide.
     ByHand,
+    /// Nothing, and nobody has to do anything.
+    Needless,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +96,13 @@ pub struct Difference {
     pub repair: Repair,
     /// What puts it right, in a sentence.
     pub remedy: String,
+}
+
+impl Difference {
+    /// Whether somebody, or a repair, has to do something about it.
+    pub fn counts(&self) -> bool {
+        self.repair != Repair::Needless
+    }
 }
 
 /// All differences of a period at `now`; none where everything agrees.
@@ -112,10 +127,10 @@ fn usage(facts: &Facts) -> Option<Difference> {
         .sum();
     let (repair, remedy) = match (more, facts.stage) {
         (0, _) => (
-            Repair::ByHand,
+            Repair::Needless,
             "Nothing to do: calls that happened stay, so the larger reading counts.".to_owned(),
         ),
-        (_, Stage::Running | Stage::Closing) => {
+        (_, Stage::Running | Stage::Unbilled | Stage::Closing) => {
             (Repair::ReadAgain, "Read these days again.".to_owned())
         }
         (more, Stage::Final) => (
@@ -137,8 +152,8 @@ fn usage(facts: &Facts) -> Option<Difference> {
 fn meter(facts: &Facts, now: DateTime<Utc>) -> Option<Difference> {
     let is_fresh = |reported: Reported| now < reported.at + METER_PATIENCE;
     let expected = match facts.stage {
-        // The draft is held against the meter before it is final.
-        Stage::Closing => return None,
+        // The draft is held against the meter before it is final, should there be one.
+        Stage::Closing | Stage::Unbilled => return None,
         Stage::Running if facts.reported.is_some_and(is_fresh) => return None,
         Stage::Running => facts.reported.map_or(0, |reported| reported.calls),
         Stage::Final => facts.ours.calls,
@@ -148,11 +163,11 @@ fn meter(facts: &Facts, now: DateTime<Utc>) -> Option<Difference> {
     }
     let shows_less = facts.metered < Decimal::from(expected);
     let (repair, remedy) = match facts.stage {
-        Stage::Running | Stage::Closing if shows_less => (
+        Stage::Running | Stage::Unbilled | Stage::Closing if shows_less => (
             Repair::ReportAgain,
             "Report the total once more, with a later time.",
         ),
-        Stage::Running | Stage::Closing => (
+        Stage::Running | Stage::Unbilled | Stage::Closing => (
             Repair::ByHand,
             "Find out who reported more: somebody else, or this database before it was restored \
              from a copy. The invoice is held if it still differs when the period is closed.",
@@ -174,12 +189,24 @@ fn meter(facts: &Facts, now: DateTime<Utc>) -> Option<Difference> {
 }
 
 fn invoice(facts: &Facts) -> Option<Difference> {
+    if facts.stage == Stage::Unbilled {
+        return Some(unbilled(facts.ours));
+    }
     let billed = facts.billed.filter(|billed| *billed != facts.ours)?;
     let ours = facts.ours;
-    let remedy = match ours.amount - billed.amount {
-        0 => "Nothing is owed: only the number of calls differs.".to_owned(),
-        owed if owed > 0 => format!("Charge {owed} minor units at Stripe, or leave it."),
-        owed => format!("Give {} minor units back at Stripe.", -owed),
+    let (repair, remedy) = match ours.amount - billed.amount {
+        0 => (
+            Repair::Needless,
+            "Nothing is owed: only the number of calls differs.".to_owned(),
+        ),
+        owed if owed > 0 => (
+            Repair::ByHand,
+            format!("Charge {owed} minor units at Stripe, or leave it."),
+        ),
+        owed => (
+            Repair::ByHand,
+            format!("Give {} minor units back at Stripe.", -owed),
+        ),
     };
     Some(Difference {
         kind: Kind::Invoice,
@@ -187,9 +214,30 @@ fn invoice(facts: &Facts) -> Option<Difference> {
             "The invoice bills {} minor units for {} calls where {} for {} are due.",
             billed.amount, billed.calls, ours.amount, ours.calls
         ),
-        repair: Repair::ByHand,
+        repair,
         remedy,
     })
+}
+
+fn unbilled(ours: Figures) -> Difference {
+    let Figures { calls, amount } = ours;
+    let (repair, remedy) = match amount {
+        0 => (Repair::Needless, "Nothing is owed."),
+        _ => (
+            Repair::ByHand,
+            "Run `tollhouse resync`, which finds drafts that nobody told of. If there is none, look \
+             at the subscription’s invoices at Stripe.",
+        ),
+    };
+    Difference {
+        kind: Kind::Invoice,
+        detail: format!(
+            "The period is over and no invoice of it is known, where {amount} minor units for \
+             {calls} calls are due."
+        ),
+        repair,
+        remedy: remedy.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -275,7 +323,23 @@ mod tests {
             days: vec![day(5, 7)],
             ..agreed(Stage::Running)
         };
-        assert_eq!(only(&facts).1, Repair::ByHand);
+        assert_eq!(only(&facts).1, Repair::Needless);
+        assert!(!differences(&facts, now())[0].counts());
+    }
+
+    #[test]
+    fn a_period_without_an_invoice_is_named_and_counts_where_something_is_due() {
+        let (kind, repair, remedy) = only(&agreed(Stage::Unbilled));
+        assert_eq!((kind, repair), (Kind::Invoice, Repair::ByHand));
+        assert!(remedy.contains("tollhouse resync"), "{remedy}");
+        let nothing = Facts {
+            ours: Figures {
+                calls: 0,
+                amount: 0,
+            },
+            ..agreed(Stage::Unbilled)
+        };
+        assert_eq!(only(&nothing).1, Repair::Needless);
     }
 
     #[test]
@@ -313,17 +377,17 @@ mod tests {
 
     #[test]
     fn an_invoice_that_bills_something_else_says_what_is_owed_to_whom() {
-        for (amount, calls, expected) in [
-            (27, 9, "Charge 3 minor units"),
-            (33, 11, "Give 3 minor units back"),
-            (30, 9, "Nothing is owed"),
+        for (amount, calls, expected, wanted) in [
+            (27, 9, "Charge 3 minor units", Repair::ByHand),
+            (33, 11, "Give 3 minor units back", Repair::ByHand),
+            (30, 9, "Nothing is owed", Repair::Needless),
         ] {
             let facts = Facts {
                 billed: Some(Figures { calls, amount }),
                 ..agreed(Stage::Final)
             };
             let (kind, repair, remedy) = only(&facts);
-            assert_eq!((kind, repair), (Kind::Invoice, Repair::ByHand));
+            assert_eq!((kind, repair), (Kind::Invoice, wanted));
             assert!(remedy.starts_with(expected), "{remedy}");
         }
     }
