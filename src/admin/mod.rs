@@ -21,6 +21,7 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 use crate::apim::Apim;
+use crate::catalogue::Catalogue;
 use crate::config::{Config, Mode};
 use crate::secret::Secret;
 use crate::store::mails::Outbox;
@@ -48,6 +49,7 @@ pub struct Admin {
     /// Whether the settings have a signing secret of Stripe's webhook endpoint.
     secrets_configured: bool,
     mode: Mode,
+    catalogue: Arc<Catalogue>,
     blocking: Blocking,
     workers: Workers,
     outbox: Outbox,
@@ -117,6 +119,7 @@ impl Admin {
         store: Store,
         stripe: Stripe,
         apim: Apim,
+        catalogue: Arc<Catalogue>,
         blocking: Blocking,
         workers: Workers,
     ) -> Self {
@@ -126,6 +129,7 @@ impl Admin {
             password: config.status.password.clone(),
             secrets_configured: !config.stripe.webhook_secrets.is_empty(),
             mode: config.metering.mode,
+            catalogue,
             blocking,
             workers,
             outbox: Outbox::off(),
@@ -198,6 +202,7 @@ pub fn routes(admin: Admin) -> Router {
         .route("/metrics", get(show_metrics))
         .route("/invoices/{id}", get(evidence::show))
         .route("/invoices/{id}/days.csv", get(evidence::download))
+        .route("/subscriptions/{id}/days", get(evidence::show_days))
         .route("/inbox/retry", post(retry))
         .route("/inbox/dismiss", post(dismiss))
         .route("/subscriptions/retry", post(retry_subscription))

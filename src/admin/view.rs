@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use super::Status;
-use crate::catalogue::evidence::Sheet;
+use crate::catalogue::evidence::{Sheet, SoFar};
 use crate::config::Mode;
 use crate::lifecycle::Access;
 use crate::store::invoices::{Invoice, State};
@@ -49,6 +49,11 @@ pub(super) fn status_page(status: &Status) -> Markup {
 /// The days behind an invoice.
 pub(super) fn invoice_page(sheet: &Sheet, now: DateTime<Utc>) -> Markup {
     frame(now, &invoices::content(sheet))
+}
+
+/// The days of a period that runs.
+pub(super) fn days_page(so_far: &SoFar, now: DateTime<Utc>) -> Markup {
+    frame(now, &invoices::days(so_far))
 }
 
 fn frame(now: DateTime<Utc>, content: &Markup) -> Markup {
@@ -240,7 +245,12 @@ fn subscription_row(subscription: &Subscription, reversals: &[Reversal]) -> Mark
         tr data-id=(subscription.id) {
             td { bdi { (subscription.name) } br; code { (subscription.id) } }
             td { (subscription.product_id) }
-            td { (subscription.stripe_status.as_deref().unwrap_or("free")) }
+            td {
+                (subscription.stripe_status.as_deref().unwrap_or("free"))
+                @if subscription.meter.is_some() {
+                    br; a href={ "/subscriptions/" (subscription.id) "/days" } { "days so far" }
+                }
+            }
             td { (badge(standing, subscription.wanted.word())) @if !in_place { " not in place yet" } }
             td {
                 (subscription.reason)

@@ -147,7 +147,7 @@ impl App {
             store.clone(),
             stripe.clone(),
             apim.clone(),
-            catalogue,
+            Arc::clone(&catalogue),
             blocking.clone(),
             portal::Workers {
                 events: Arc::clone(&events.wake),
@@ -160,7 +160,8 @@ impl App {
             endings: Arc::clone(&endings.wake),
             usage: Arc::clone(&usage.wake),
         };
-        let admin = Admin::new(config, store, stripe, apim, blocking, workers).with_outbox(outbox);
+        let admin = Admin::new(config, store, stripe, apim, catalogue, blocking, workers);
+        let admin = admin.with_outbox(outbox);
         let public = portal::routes(portal).merge(webhook::routes(webhook));
         Ok(Self {
             public: with_frame(public, &clock),

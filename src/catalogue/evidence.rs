@@ -1,5 +1,5 @@
 //! What stands behind an invoice: its lines, the calls of each day, and the file in which anybody
-//! can check them. Pure.
+//! can check them; and the days of a period that runs. Pure.
 //!
 //! # The file
 //!
@@ -47,6 +47,21 @@ pub struct Sheet {
     pub days: Vec<Day>,
     /// The days of which something else was read since.
     pub late: Vec<Late>,
+}
+
+/// The calls of a period that runs, as far as they are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SoFar {
+    pub subscription_id: String,
+    /// The subscription's name.
+    pub name: String,
+    pub period_start: DateTime<Utc>,
+    /// Exclusive.
+    pub period_end: DateTime<Utc>,
+    /// Up to today.
+    pub days: Vec<Day>,
+    /// When any day was last read.
+    pub read_at: Option<DateTime<Utc>>,
 }
 
 /// A billed quantity and its price.

@@ -1,4 +1,5 @@
-//! The invoices of a subscription's periods, and the days behind each, for its owner.
+//! The invoices of a subscription's periods and the days behind each, and those of the running period,
+//! for its owner.
 
 use std::sync::Arc;
 
@@ -8,14 +9,15 @@ use axum::response::Response;
 use super::Portal;
 use super::session::SignedIn;
 use super::subscriptions::period_in_words;
-use super::views::invoices::{InvoicePage, InvoiceRow};
+use super::views::invoices::{InvoicePage, InvoiceRow, days_page};
 use crate::catalogue::evidence::Sheet;
 use crate::catalogue::money::{Currency, Money, thousands};
 use crate::ids::{InvoiceId, SubscriptionId};
 use crate::store::evidence;
 use crate::store::invoices::{self, Invoice, State as InvoiceState};
 use crate::store::subscriptions::Subscription;
-use crate::web::{self, Failure, not_found, page};
+use crate::web::extract::Named;
+use crate::web::{self, Failure, Now, not_found, page};
 
 /// How many invoices the page of a subscription lists: two years of months.
 const LISTED: usize = 24;
@@ -35,6 +37,24 @@ pub(super) async fn show(
     };
     let frame = portal.page("The days behind an invoice");
     Ok(page::html(content.render(&signed_in.viewer(), &frame)))
+}
+
+/// `GET /account/subscriptions/{id}/days`: the calls of the running period, day by day.
+pub(super) async fn show_days(
+    State(portal): State<Arc<Portal>>,
+    signed_in: SignedIn,
+    Now(now): Now,
+    Named(id): Named<SubscriptionId>,
+) -> Result<Response, Failure> {
+    let subscription = portal.own_subscription(&id, &signed_in)?;
+    let model = portal.catalogue.get(&subscription.product_id);
+    let classes = &model.ok_or_else(not_found)?.billable;
+    let read = portal
+        .store
+        .read(|db| evidence::so_far(db, &subscription, classes, now));
+    let so_far = read.map_err(Failure::internal)?.ok_or_else(not_found)?;
+    let frame = portal.page("The days so far");
+    Ok(page::html(days_page(&so_far, &signed_in.viewer(), &frame)))
 }
 
 /// `GET /account/subscriptions/{id}/invoices/{invoice}/days.csv`

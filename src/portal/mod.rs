@@ -225,6 +225,7 @@ pub fn routes(portal: Portal) -> Router {
             "/account/subscriptions/{id}/budget",
             get(budget::show).post(budget::set),
         )
+        .route("/account/subscriptions/{id}/days", get(invoices::show_days))
         .route(
             "/account/subscriptions/{id}/invoices/{invoice}",
             get(invoices::show),

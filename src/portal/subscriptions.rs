@@ -18,6 +18,7 @@ use super::next::Next;
 use super::session::{Arrived, FormGuard, SignedIn, Visitor, session_over};
 use super::trouble::stripe_failed;
 use super::views::cancel::Ending;
+use super::views::estimate::EstimateCard;
 use super::views::keys::Notice;
 use super::views::subscriptions::{
     AccountPage, CancelledPage, Line, Progress, SubscriptionPage, WaitingPage,
@@ -124,13 +125,23 @@ async fn subscription_page(
         // Right after the purchase there is nothing to reckon with.
         estimate: estimate
             .filter(|_| bought.is_none())
-            .map(|estimate| estimate.card()),
+            .map(|estimate| EstimateCard {
+                days: link_to_days(&subscription, now),
+                ..estimate.card()
+            }),
         fresh: bought.is_some() && keys.is_some(),
         portal_link: &portal_link(return_path),
         csrf: &signed_in.csrf(),
     };
     let frame = portal.page(subscription.name.as_str()).narrow();
     Ok(page::html(content.render(&signed_in.viewer(), &frame)))
+}
+
+/// Where the days of the running period are, if one runs whose calls are billed.
+fn link_to_days(subscription: &Subscription, now: DateTime<Utc>) -> Option<String> {
+    let metered = subscription.meter.as_ref().and(subscription.period);
+    let running = metered.filter(|period| period.start <= now && now < period.end);
+    running.map(|_| format!("/account/subscriptions/{}/days", subscription.id))
 }
 
 fn portal_link(return_path: Option<&str>) -> String {

@@ -12,10 +12,11 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::invoices::{self, Invoice, State};
+use super::subscriptions::{Period, Subscription};
 use super::usage::{self, Calls, parse_day};
 use super::{StoreError, seconds, time};
 use crate::catalogue::StatusClass;
-use crate::catalogue::evidence::{Day, Figures, Late, Line, Sheet};
+use crate::catalogue::evidence::{Day, Figures, Late, Line, Sheet, SoFar};
 use crate::catalogue::money::{Currency, Money};
 
 /// Keeps what is known of `days` as what the invoice bills, in place of what was kept before; gives
@@ -27,10 +28,7 @@ pub fn keep(
     classes: &[StatusClass],
     now: DateTime<Utc>,
 ) -> Result<u64, StoreError> {
-    let known: HashMap<NaiveDate, Calls> = usage::of_days(db, &invoice.subscription_id, days)?
-        .into_iter()
-        .collect();
-    let read = usage::collected_since(db, *days.start())?;
+    let known = known(db, &invoice.subscription_id, days, classes)?;
     let words: Vec<&str> = classes.iter().map(|class| class.word()).collect();
     db.prepare_cached("DELETE FROM invoice_days WHERE invoice_id = ?1")?
         .execute([&invoice.id])?;
@@ -44,22 +42,72 @@ pub fn keep(
          VALUES (:invoice, :day, :success, :blocked, :failed, :other, :billable, :read)",
     )?;
     let mut sum = 0;
-    for day in days.start().iter_days().take_while(|day| day <= days.end()) {
-        let calls = known.get(&day).copied().unwrap_or_default();
-        let billable = calls.billable(classes);
+    for day in known {
         insert.execute(named_params! {
             ":invoice": invoice.id,
-            ":day": day.to_string(),
-            ":success": calls.success,
-            ":blocked": calls.blocked,
-            ":failed": calls.failed,
-            ":other": calls.other,
-            ":billable": billable,
-            ":read": read.get(&day).copied().map(seconds),
+            ":day": day.day.to_string(),
+            ":success": day.success,
+            ":blocked": day.blocked,
+            ":failed": day.failed,
+            ":other": day.other,
+            ":billable": day.billable,
+            ":read": day.read_at.map(seconds),
         })?;
-        sum += billable;
+        sum += day.billable;
     }
     Ok(sum)
+}
+
+/// What is known of a subscription's `days` now: each of them, also those without calls.
+pub fn known(
+    db: &Connection,
+    subscription_id: &str,
+    days: &RangeInclusive<NaiveDate>,
+    classes: &[StatusClass],
+) -> Result<Vec<Day>, StoreError> {
+    let known: HashMap<NaiveDate, Calls> = usage::of_days(db, subscription_id, days)?
+        .into_iter()
+        .collect();
+    let read = usage::collected_since(db, *days.start())?;
+    let all = days.start().iter_days().take_while(|day| day <= days.end());
+    let all = all.map(|day| {
+        let calls = known.get(&day).copied().unwrap_or_default();
+        Day {
+            day,
+            success: calls.success,
+            failed: calls.failed,
+            blocked: calls.blocked,
+            other: calls.other,
+            billable: calls.billable(classes),
+            read_at: read.get(&day).copied(),
+        }
+    });
+    Ok(all.collect())
+}
+
+/// What is known of the days of a subscription's period that runs at `now`, up to today; `None` where
+/// none runs or it is not metered.
+pub fn so_far(
+    db: &Connection,
+    subscription: &Subscription,
+    classes: &[StatusClass],
+    now: DateTime<Utc>,
+) -> Result<Option<SoFar>, StoreError> {
+    let running = |period: &Period| period.start <= now && now < period.end;
+    let metered = subscription.meter.as_ref().and(subscription.period);
+    let Some(period) = metered.filter(running) else {
+        return Ok(None);
+    };
+    let days = period.days(subscription.started_at);
+    let days = *days.start()..=(*days.end()).min(now.date_naive());
+    Ok(Some(SoFar {
+        subscription_id: subscription.id.clone(),
+        name: subscription.name.to_string(),
+        period_start: period.start,
+        period_end: period.end,
+        days: known(db, &subscription.id, &days, classes)?,
+        read_at: usage::last_collected(db)?,
+    }))
 }
 
 /// The sum of the billable calls that are kept for an invoice; `None` where nothing is.
@@ -325,6 +373,29 @@ mod tests {
             calls(db, "in_1")
         });
         assert_eq!(change.wait().unwrap(), Some(12));
+    }
+
+    #[test]
+    fn a_running_period_has_its_days_up_to_today_and_one_that_is_over_none() {
+        let scratch = scratch();
+        let change = scratch.store.write(|db| {
+            let running = subscription("sub_1");
+            use_day(db, 1, 10, 0);
+            use_day(db, 3, 2, 3);
+            usage::mark_collected(db, day(1), 1, 0, 26, now())?;
+            let third = now() - TimeDelta::days(29);
+            let so_far = super::so_far(db, &running, &CLASSES, third)?.unwrap();
+            assert_eq!(super::so_far(db, &running, &CLASSES, now())?, None);
+            let mut licensed = running;
+            licensed.meter = None;
+            assert_eq!(super::so_far(db, &licensed, &CLASSES, third)?, None);
+            Ok(so_far)
+        });
+        let so_far = change.wait().unwrap();
+        let billable: Vec<u64> = so_far.days.iter().map(|day| day.billable).collect();
+        assert_eq!(billable, [10, 0, 5]);
+        assert_eq!(so_far.days[0].read_at, Some(now()));
+        assert_eq!(so_far.days[2].read_at, None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 
 use super::token::{hex, sha256};
-use crate::catalogue::evidence::{Figures, Late, Sheet};
+use crate::catalogue::evidence::{Day, Figures, Late, Sheet, SoFar};
 use crate::catalogue::money::thousands;
 
 /// The file of the days, to be saved by whoever asked for it and kept by nobody on the way.
@@ -37,7 +37,7 @@ pub fn sheet(sheet: &Sheet, file: &str) -> Markup {
         (lines(sheet))
         @if sheet.kept_at.is_some() {
             (late(&sheet.late))
-            (days(sheet))
+            (days(&sheet.days))
             (proof(sheet, file))
         } @else {
             p.alert.warn #no-days {
@@ -45,6 +45,20 @@ pub fn sheet(sheet: &Sheet, file: &str) -> Markup {
                 "database was lost since. The amounts are Stripe’s."
             }
         }
+    }
+}
+
+/// The days of a period that runs.
+pub fn so_far(so_far: &SoFar) -> Markup {
+    html! {
+        @match so_far.read_at {
+            Some(read_at) => p.muted #as-of { small {
+                "As last read on " (moment(read_at)) ". Calls show up hours later, and the last days may still grow: the "
+                "invoice is made from what is known when they have settled."
+            } },
+            None => p.muted #as-of { small { "Nothing was read yet: that happens once a day." } },
+        }
+        (days(&so_far.days))
     }
 }
 
@@ -108,8 +122,8 @@ fn late(late: &[Late]) -> Markup {
     }
 }
 
-fn days(sheet: &Sheet) -> Markup {
-    let total: u64 = sheet.days.iter().map(|day| day.billable).sum();
+fn days(days: &[Day]) -> Markup {
+    let total: u64 = days.iter().map(|day| day.billable).sum();
     html! {
         div.sideways {
             table.figures.numbers #days {
@@ -118,7 +132,7 @@ fn days(sheet: &Sheet) -> Markup {
                     tr { th { "Day" } th { "Success" } th { "Failed" } th { "Blocked" } th { "Other" } th { "Billable" } }
                 }
                 tbody {
-                    @for day in &sheet.days {
+                    @for day in days {
                         tr {
                             td {
                                 (day.day.format("%-d %b"))
@@ -156,10 +170,10 @@ fn quantity_in_words(quantity: Decimal) -> String {
 }
 
 /// `1 January 2026 – 31 January 2026`: the first and the last day of a period.
-pub fn period(sheet: &Sheet) -> String {
-    let last = sheet.period_end - TimeDelta::seconds(1);
+pub fn period(start: DateTime<Utc>, end: DateTime<Utc>) -> String {
+    let last = end - TimeDelta::seconds(1);
     let day = |moment: DateTime<Utc>| moment.format("%-d %B %Y").to_string();
-    format!("{} – {}", day(sheet.period_start), day(last))
+    format!("{} – {}", day(start), day(last))
 }
 
 fn moment(time: DateTime<Utc>) -> String {

@@ -204,6 +204,39 @@ fn an_invoice_opens_to_its_days_and_the_file_has_the_hash_that_the_page_shows() 
 }
 
 #[test]
+fn the_running_period_opens_to_its_days_so_far_for_its_consumer_and_the_operator() {
+    let app = TestApp::start();
+    let browser = consumer(&app, ADA);
+    let key = buy(&app, &browser, "developer", GOOD_CARD);
+    buy(&app, &browser, "basic", GOOD_CARD);
+    let [id, basic] = ["developer", "basic"].map(|product| bought(&app, product));
+    app.send_calls(&key, 80, TimeDelta::minutes(5));
+    app.advance(TimeDelta::days(2));
+    let browser = Browser::new();
+    sign_in(&app, &browser, ADA, PASSWORD);
+    let page = browser.get(&format!("{}/account/subscriptions/{id}", app.portal));
+    let page = page.click(&browser, "#days-so-far");
+    assert_eq!(page.text("#total"), "80");
+    assert!(
+        page.text("#as-of").contains("As last read on"),
+        "{}",
+        page.body
+    );
+    assert!(!page.has("#download"), "it is no invoice yet");
+    let operators = app.status_page(&format!("/subscriptions/{id}/days"));
+    assert_eq!(operators.text("#days"), page.text("#days"));
+    let status = app.status_page("/");
+    assert!(status.has(&format!(
+        "#subscriptions a[href='/subscriptions/{id}/days']"
+    )));
+    let url = page.url.as_str();
+    assert_eq!(consumer(&app, "other@example.com").get(url).status, 404);
+    assert_eq!(Browser::new().get(url).url.path(), "/sign-in");
+    let basic = format!("{}/account/subscriptions/{basic}/days", app.portal);
+    assert_eq!(browser.get(&basic).status, 404, "nothing of it is metered");
+}
+
+#[test]
 fn calls_that_azure_reports_after_the_invoice_is_final_show_as_a_difference() {
     let app = TestApp::start();
     let key = buy(&app, &consumer(&app, ADA), "payg", GOOD_CARD);

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::catalogue::evidence::Sheet;
+use crate::catalogue::evidence::{Sheet, SoFar};
 use crate::catalogue::money::{Currency, Money, thousands};
 use crate::store::invoices::{Figures, Invoice};
 use crate::web::evidence;
@@ -60,10 +60,25 @@ pub(super) fn content(sheet: &Sheet) -> Markup {
         div.stack {
             p {
                 "Invoice " code.hash { (sheet.invoice_id) } ", subscription " code.hash { (sheet.subscription_id) } ", "
-                (evidence::period(sheet))
+                (evidence::period(sheet.period_start, sheet.period_end))
             }
             (evidence::sheet(sheet, &file))
             p.actions { a href="/#invoices" { "Back to the status" } }
+        }
+    }
+}
+
+/// The days of a period that runs.
+pub(super) fn days(so_far: &SoFar) -> Markup {
+    html! {
+        h1 #headline { "The days so far" }
+        div.stack {
+            p {
+                "Subscription " code.hash { (so_far.subscription_id) } " “" bdi { (so_far.name) } "”, "
+                (evidence::period(so_far.period_start, so_far.period_end))
+            }
+            (evidence::so_far(so_far))
+            p.actions { a href="/#subscriptions" { "Back to the status" } }
         }
     }
 }

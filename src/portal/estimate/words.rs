@@ -20,6 +20,7 @@ impl Estimate<'_> {
             period: period_in_words(self.period),
             so_far: self.so_far(),
             projected: self.projected(),
+            days: None,
             notes: self.notes(),
             compared: self.compared(),
             alternatives: self.alternatives.iter().map(row).collect(),

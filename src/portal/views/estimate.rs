@@ -11,6 +11,8 @@ pub struct EstimateCard {
     pub so_far: Sum,
     /// What it will come to, where calls add to the bill.
     pub projected: Option<Sum>,
+    /// Where the calls of each day are, where they are billed.
+    pub days: Option<String>,
     /// Up to when calls are known, and what that means.
     pub notes: Vec<String>,
     /// For how many calls plans are compared: `About 3,700 calls`.
@@ -57,6 +59,7 @@ impl EstimateCard {
                     @if let Some(projected) = &self.projected { (projected.render("projected")) }
                 }
                 @for note in &self.notes { p.muted.small { (note) } }
+                @if let Some(days) = &self.days { p.small { a #days-so-far href=(days) { "The calls of each day" } } }
                 (self.comparison())
             }
         }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::catalogue::evidence::Sheet;
+use crate::catalogue::evidence::{Sheet, SoFar};
 use crate::web::evidence;
 use crate::web::page::{Page, Viewer};
 
@@ -63,7 +63,7 @@ impl InvoicePage<'_> {
         let content = html! {
             div.intro {
                 h1 { "The days behind an invoice" }
-                p.lead { "“" bdi { (self.name) } "”, " (evidence::period(self.sheet)) }
+                p.lead { "“" bdi { (self.name) } "”, " (evidence::period(self.sheet.period_start, self.sheet.period_end)) }
             }
             section.card.subscription {
                 (evidence::sheet(self.sheet, &file))
@@ -77,4 +77,22 @@ impl InvoicePage<'_> {
         };
         page.render(viewer, &content)
     }
+}
+
+/// The calls of the running period, day by day.
+pub fn days_page(so_far: &SoFar, viewer: &Viewer, page: &Page) -> Markup {
+    let back = format!("/account/subscriptions/{}", so_far.subscription_id);
+    let content = html! {
+        div.intro {
+            h1 { "The days so far" }
+            p.lead {
+                "“" bdi { (so_far.name) } "”, " (evidence::period(so_far.period_start, so_far.period_end))
+            }
+        }
+        section.card.subscription {
+            (evidence::so_far(so_far))
+            p.actions { a href=(back) { "Back to the subscription" } }
+        }
+    };
+    page.render(viewer, &content)
 }
