@@ -100,6 +100,8 @@ struct Status {
     mail: mail::Mail,
     /// What consumers asked for and failed when it was last tried.
     requests: Vec<store::requests::Request>,
+    /// The last look for users who are gone from the developer portal.
+    users_job: Option<jobs::Run>,
     /// The newest refunds and disputes.
     reversals: Vec<reversals::Reversal>,
 }
@@ -190,6 +192,7 @@ fn read_status(
             invoices: invoices::newest_final(db, ROWS)?,
             mail: mail::read(db, outbox)?,
             requests: store::requests::in_trouble(db, ROWS)?,
+            users_job: jobs::last(db, jobs::USERS)?,
             reversals: reversals::newest(db, REVERSALS)?,
         })
     })

@@ -98,7 +98,7 @@ fn content(status: &Status) -> Markup {
         tiles::drafts_tile(&status.drafts),
         reconciliation::tile(&status.reconciliation),
         tiles::subscriptions_tile(&status.access, status.stuck, status.unreadable.len()),
-        requests::tile(&status.requests),
+        requests::tile(status),
         mail::tile(&status.mail, status.now),
     ];
     html! {
@@ -112,7 +112,7 @@ fn content(status: &Status) -> Markup {
         (reconciliation::section(&status.reconciliation))
         (invoices::section(&status.invoices))
         (attention::section(status))
-        (requests::section(&status.requests))
+        (requests::section(status))
         (mail::section(&status.mail))
         (attention::newest_events(&status.events))
         (subscriptions(&status.subscriptions, &status.reversals))

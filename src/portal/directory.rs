@@ -24,8 +24,8 @@
 //!
 //! The one that API Management has for the user at that moment: it is asked before a link is sent,
 //! and again before the link signs anybody in. Somebody whose user is gone from there gets in by the
-//! address that it had last, until another user has that address: their subscriptions may go on to
-//! cost money, and have to be cancelled by somebody. Users are never changed or deleted from here.
+//! address that it had last, until another user has that address or has been gone for days: then what
+//! they had ends by itself ([`crate::users`]). Users are never changed or deleted from here.
 
 use std::sync::Arc;
 
@@ -171,16 +171,47 @@ impl Portal {
         now: DateTime<Utc>,
     ) -> Result<Account, Failure> {
         let profile = profile(user).ok_or_else(no_address)?;
-        match self.try_to_follow(id, &profile, now)? {
+        let other = match self.try_to_follow(id, &profile, now)? {
             Followed::Done(account) => return Ok(account),
-            Followed::AddressTaken(other) => self.look_again_at(&other, now)?,
+            Followed::AddressTaken(other) => other,
+        };
+        let holder = self.apim.get_user(&other);
+        let holder = holder.map_err(|error| apim_failed(error, NOT_READ))?;
+        let has_it = |holder: &apim::User| holder.email.eq_ignore_ascii_case(&profile.email);
+        // Who has confirmed the address has its mailbox, whoever had it before.
+        let is_proven = user.state == UserState::Active;
+        if holder.as_ref().is_some_and(has_it) || !is_proven {
+            tracing::warn!(user = %id, %other, "two users have one e-mail address");
+            return Err(address_held());
         }
-        match self.try_to_follow(id, &profile, now)? {
-            Followed::Done(account) => Ok(account),
-            Followed::AddressTaken(other) => {
-                tracing::warn!(user = %id, %other, "two users have one e-mail address");
-                Err(address_held())
+        self.pass_on(id, &profile, &other, holder.as_ref(), now)
+    }
+
+    /// Gives an account the address of another one, whose user is gone or has another by now, maybe
+    /// the first one's. Blocks.
+    fn pass_on(
+        &self,
+        id: &UserId,
+        profile: &Profile,
+        other: &UserId,
+        holder: Option<&apim::User>,
+        now: DateTime<Utc>,
+    ) -> Result<Account, Failure> {
+        tracing::warn!(user = %id, %other, gone = holder.is_none(), "an e-mail address is another user's now");
+        let holders = holder.and_then(self::profile);
+        let (id, profile, other) = (id.clone(), profile.clone(), other.clone());
+        let change = self.store.write(move |db| {
+            accounts::release_address(db, &other, now)?;
+            let followed = accounts::follow(db, &id, &profile, now)?;
+            if let Some(holders) = holders {
+                accounts::follow(db, &other, &holders, now)?;
             }
+            Ok(followed)
+        });
+        match change.wait().map_err(Failure::internal)? {
+            Followed::Done(account) => Ok(account),
+            // Somebody else was faster.
+            Followed::AddressTaken(_) => Err(address_held()),
         }
     }
 
@@ -194,24 +225,6 @@ impl Portal {
         let change = self
             .store
             .write(move |db| accounts::follow(db, &id, &profile, now));
-        change.wait().map_err(Failure::internal)
-    }
-
-    /// Brings an account that holds another user's address to what its own user says: the two have
-    /// changed addresses, or that user is gone. Blocks.
-    fn look_again_at(&self, id: &UserId, now: DateTime<Utc>) -> Result<(), Failure> {
-        let user = self.apim.get_user(id);
-        if let Some(user) = user.map_err(|error| apim_failed(error, NOT_READ))? {
-            if let Some(profile) = profile(&user) {
-                self.try_to_follow(id, &profile, now)?;
-            }
-            return Ok(());
-        }
-        tracing::warn!(user = %id, "a user is gone, and its address is another's now");
-        let id = id.clone();
-        let change = self
-            .store
-            .write(move |db| accounts::release_address(db, &id, now));
         change.wait().map_err(Failure::internal)
     }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row, named_params};
 
 use super::profiles::Profile;
-use super::{StoreError, links, seconds, sessions, time};
+use super::{StoreError, closings, links, seconds, sessions, time};
 use crate::ids::UserId;
 use crate::secret::Secret;
 
@@ -45,7 +45,7 @@ pub enum Keeper {
 }
 
 impl Keeper {
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Us => "us",
             Self::DeveloperPortal => "developer_portal",
@@ -117,6 +117,7 @@ pub fn follow(
         ..known.clone().unwrap_or_else(|| unseen(user_id, now))
     };
     let Some(known) = known else {
+        closings::forget_done(db, user_id)?;
         add(db, &followed)?;
         return Ok(Followed::Done(followed));
     };
@@ -159,8 +160,8 @@ fn unseen(user_id: &UserId, now: DateTime<Utc>) -> Account {
     }
 }
 
-/// Takes its address from an account whose APIM user is gone, for whoever has it now. Nobody gets
-/// in to the account any more, and no message goes to it.
+/// Takes its address from an account whose APIM user has it no more, for whoever has it now. Nobody
+/// gets in to the account, and no message goes to it, until it follows its user to another one.
 pub fn release_address(
     db: &Connection,
     user_id: &UserId,

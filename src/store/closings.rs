@@ -131,6 +131,14 @@ fn closing(row: &Row<'_>) -> Result<Closing, StoreError> {
     })
 }
 
+/// Forgets that an account has closed: its user is there again, and begins anew.
+pub fn forget_done(db: &Connection, user_id: &UserId) -> Result<(), StoreError> {
+    let mut statement =
+        db.prepare_cached("DELETE FROM closings WHERE user_id = ?1 AND step = ?2")?;
+    statement.execute((user_id.as_str(), Step::Done.word()))?;
+    Ok(())
+}
+
 /// Forgets whoever held the account. Sessions, purchases and changes go with its row.
 pub fn forget_person(db: &Connection, user_id: &UserId) -> Result<(), StoreError> {
     let mut statement = db.prepare_cached("DELETE FROM accounts WHERE user_id = ?1")?;

@@ -14,6 +14,9 @@ pub const RESYNC: &str = "resync";
 /// The comparison of usage, meters and invoices.
 pub const RECONCILE: &str = "reconcile";
 
+/// The look for users who are gone from a developer portal that keeps them.
+pub const USERS: &str = "users";
+
 /// One run of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {

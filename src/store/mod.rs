@@ -12,6 +12,7 @@
 //! store.write(move |db| { subscriptions::save(db, &record)?; inbox::settle(db, &event, …) }).await?
 //! ```
 
+pub mod absences;
 pub mod accounts;
 pub mod budgets;
 pub mod cancellations;

@@ -1,5 +1,5 @@
 //! What consumers asked for and could not be done yet: cancellations, changed accounts and closings,
-//! side by side for the status page. Each is worked on from its own table.
+//! and users who are gone; side by side for the status page. Each is worked on from its own table.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row};
@@ -17,16 +17,24 @@ pub enum Kind {
     Profile,
     /// An account is to close.
     Closing,
+    /// What a user had who is gone is to end.
+    Absence,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Cancellation, Self::Profile, Self::Closing];
+    const ALL: [Self; 4] = [
+        Self::Cancellation,
+        Self::Profile,
+        Self::Closing,
+        Self::Absence,
+    ];
 
     fn word(self) -> &'static str {
         match self {
             Self::Cancellation => "cancellation",
             Self::Profile => "profile",
             Self::Closing => "closing",
+            Self::Absence => "absence",
         }
     }
 }
@@ -37,7 +45,7 @@ pub struct Request {
     pub kind: Kind,
     /// A subscription's id, or a user's.
     pub subject: String,
-    /// When it is tried again; absent when given up.
+    /// When it is tried again, or done for the first time; absent when given up.
     pub due_at: Option<DateTime<Utc>>,
     /// How often it has failed in a row.
     pub attempts: u32,
@@ -61,6 +69,8 @@ pub fn in_trouble(db: &Connection, limit: u32) -> Result<Vec<Request>, StoreErro
              FROM profile_changes WHERE problem IS NOT NULL
          UNION ALL SELECT 'closing', user_id, due_at, attempts, problem
              FROM closings WHERE problem IS NOT NULL
+         UNION ALL SELECT 'absence', user_id, ends_at, 0,
+             'API Management does not have the user any more.' FROM absences
          ) ORDER BY due_at IS NOT NULL, attempts DESC, kind, subject LIMIT ?1",
     )?;
     let mut rows = statement.query([limit])?;

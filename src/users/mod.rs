@@ -4,6 +4,7 @@
 //! What is to be done is a row in the store, written before any call; each step can be repeated, and
 //! a process that is killed anywhere goes on at the next turn.
 
+mod absence;
 mod closing;
 mod profile;
 
@@ -34,9 +35,20 @@ pub enum UsersError {
     Store(#[from] StoreError),
 }
 
+impl UsersError {
+    /// For the status page.
+    fn in_words(&self) -> String {
+        match self {
+            Self::Call(error) => error.to_string(),
+            Self::Store(error) => error.to_string(),
+        }
+    }
+}
+
 impl Users {
     /// Works on everything that is due at `now`; says how much of it moved on.
     pub fn work(&self, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        self.look_for_absent(now)?;
         Ok(self.follow_accounts(now)? + self.close_accounts(now)?)
     }
 }

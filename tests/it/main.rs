@@ -23,6 +23,7 @@ mod keys;
 mod mail;
 mod metering;
 mod missed;
+mod portal_absence;
 mod portal_users;
 mod profile;
 mod purchase;

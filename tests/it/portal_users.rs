@@ -18,12 +18,12 @@ const BOB: &str = "bob@example.com";
 const MODE: &[(&str, &str)] = &[("portal", "sign_in = \"developer-portal\"")];
 const START: &str = "2026-01-15T10:20:30Z";
 
-fn start() -> TestApp {
+pub(crate) fn start() -> TestApp {
     TestApp::start_with(START, MODE)
 }
 
 /// A browser whose user has signed up at the developer portal, which we have never heard of.
-fn portal_user(app: &TestApp, email: &str) -> Browser {
+pub(crate) fn portal_user(app: &TestApp, email: &str) -> Browser {
     let browser = Browser::new();
     let page = browser.get(&format!("{}/signup", app.sandbox.addresses().portal));
     let landed = page
@@ -38,7 +38,7 @@ fn portal_user(app: &TestApp, email: &str) -> Browser {
 }
 
 /// Buys by way of the portal, without showing who it is; ends on our page after the payment.
-fn order(app: &TestApp, browser: &Browser, product: &str) -> Page {
+pub(crate) fn order(app: &TestApp, browser: &Browser, product: &str) -> Page {
     let payment = to_payment(app, browser, product, &format!("My {product}"));
     let success = pay_with_email(&payment, browser);
     app.settle();
@@ -56,7 +56,7 @@ fn pay_with_email(payment: &Page, browser: &Browser) -> Page {
 }
 
 /// What APIM has of a user's subscriptions: ids and keys.
-fn in_apim(app: &TestApp, email: &str) -> Vec<(String, String)> {
+pub(crate) fn in_apim(app: &TestApp, email: &str) -> Vec<(String, String)> {
     let found = app.sandbox.azure.subscriptions_of(&user_id(app, email));
     found
         .into_iter()
@@ -65,7 +65,7 @@ fn in_apim(app: &TestApp, email: &str) -> Vec<(String, String)> {
 }
 
 /// What an administrator does to a user.
-fn set_state(app: &TestApp, user: &str, state: UserState) {
+pub(crate) fn set_state(app: &TestApp, user: &str, state: UserState) {
     let mut service = app.sandbox.azure.state();
     service.users.get_mut(user).unwrap().state = state;
 }
@@ -77,7 +77,7 @@ fn from_profile(app: &TestApp, browser: &Browser, button: &str) -> Page {
 }
 
 /// Has the link sent that the page offers, and opens it in this browser.
-fn show_who_it_is(app: &TestApp, page: &Page, browser: &Browser, email: &str) -> Page {
+pub(crate) fn show_who_it_is(app: &TestApp, page: &Page, browser: &Browser, email: &str) -> Page {
     let sent = page.form("#send-link").submit(browser);
     assert!(sent.says("on its way"), "{}", sent.body);
     press(browser, &link(&last(app, email)))
