@@ -19,7 +19,8 @@ pub(crate) struct Options {
     /// Print every period as a line of comma-separated values, also those that agree.
     #[arg(long)]
     csv: bool,
-    /// Put right what can be: read days again, report totals again.
+    /// Put right what can be: read days again, report totals again, have the customer's next invoice
+    /// make up for what a final one billed too little or too much.
     #[arg(long)]
     repair: bool,
     /// With --repair: only say what would be put right.

@@ -10,7 +10,8 @@
 //!   total, compares Stripe's figures with ours, and finalizes.
 //!
 //! [`ending`] ends subscriptions as their consumers want it, with the usage reported before.
-//! [`reconcile`] holds what all four places say of a period against each other.
+//! [`reconcile`] holds what all four places say of a period against each other; [`correct`] makes up
+//! for what a final invoice got wrong.
 //! In shadow mode ([`shadow`]) the last two tell Stripe nothing and only compare.
 //!
 //! [`schedule`] decides when. Between the steps lies only the store: each reads what the one
@@ -20,6 +21,7 @@ mod budget;
 pub mod close;
 mod collect;
 mod compare;
+mod correct;
 mod doubt;
 mod ending;
 mod evidence;

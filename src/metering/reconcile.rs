@@ -15,6 +15,7 @@ use super::{Metering, MeteringError, Outages, parallel, window};
 use crate::config::Mode;
 use crate::lifecycle::Status;
 use crate::store::StoreError;
+use crate::store::corrections::{self, Corrected};
 use crate::store::disagreements::{self, Disagreement};
 use crate::store::invoices::{self, Figures, Invoice, State};
 use crate::store::jobs;
@@ -95,6 +96,14 @@ impl Line {
     }
 }
 
+/// What one round of repairs did.
+#[derive(Default)]
+struct Round {
+    done: Vec<String>,
+    /// What could not be put right.
+    problems: Vec<String>,
+}
+
 /// One period to compare.
 struct Subject {
     subscription: Subscription,
@@ -138,8 +147,33 @@ impl Metering {
         dry_run: bool,
         now: DateTime<Utc>,
     ) -> Result<Report, MeteringError> {
-        let mut found = self.reconcile(scope, now)?;
-        let mut done = Vec::new();
+        let mut report = self.reconcile(scope, now)?;
+        // Days that are read again may show that more is owed: so a second time.
+        for _ in 0..2 {
+            let round = self.repair_found(&report, dry_run, now)?;
+            let more = !round.done.is_empty();
+            let (repaired, problems) = (report.repaired, round.problems);
+            if more && !dry_run {
+                report = self.reconcile(scope, now)?;
+            }
+            report.repaired = repaired;
+            report.repaired.extend(round.done);
+            report.problems.extend(problems);
+            if dry_run || !more {
+                break;
+            }
+        }
+        Ok(report)
+    }
+
+    /// Puts right what a comparison found, each difference once.
+    fn repair_found(
+        &self,
+        found: &Report,
+        dry_run: bool,
+        now: DateTime<Utc>,
+    ) -> Result<Round, MeteringError> {
+        let mut round = Round::default();
         let mut read = BTreeSet::new();
         for line in &found.lines {
             for difference in &line.differences {
@@ -150,25 +184,22 @@ impl Metering {
                     _ if dry_run => Ok(()),
                     Repair::ReadAgain => self.read_again(line, &mut read, now),
                     Repair::ReportAgain => self.report_again(line, now),
+                    Repair::MakeUp => self.make_up(line, now),
                 };
                 match result {
-                    Ok(()) => done.push(format!("{}: {}", name(line), difference.remedy)),
+                    Ok(()) => {
+                        let done = format!("{}: {}", name(line), difference.remedy);
+                        round.done.push(done);
+                    }
                     Err(MeteringError::Store(error)) => return Err(error.into()),
                     Err(error) => {
                         let problem = format!("{}: {}", name(line), error.in_words());
-                        found.problems.push(problem);
+                        round.problems.push(problem);
                     }
                 }
             }
         }
-        if dry_run || done.is_empty() {
-            found.repaired = done;
-            return Ok(found);
-        }
-        let mut after = self.reconcile(scope, now)?;
-        after.problems.extend(found.problems);
-        after.repaired = done;
-        Ok(after)
+        Ok(round)
     }
 
     fn compare_all(&self, scope: Scope, now: DateTime<Utc>) -> Result<Report, MeteringError> {
@@ -379,12 +410,14 @@ impl Metering {
                 Stage::Closing
             }
         };
-        let closed_with = invoice.and_then(|invoice| invoice.ours);
-        let ours = if let Some(ours) = closed_with.filter(|_| stage == Stage::Final) {
-            ours
-        } else {
-            let calls = self.billable_calls(subscription, period)?;
-            self.our_figures(subscription, calls)?
+        let closed_with = invoice
+            .filter(|_| stage == Stage::Final)
+            .and_then(|invoice| invoice.ours);
+        let calls = self.billable_calls(subscription, period)?;
+        let ours = match closed_with {
+            // Of a store that was lost, some days may be too old to be read again.
+            Some(closed) if closed.calls >= calls => closed,
+            Some(_) | None => self.our_figures(subscription, calls)?,
         };
         let reported = match self.rules.mode {
             Mode::Live => told.map(|told| Reported {
@@ -408,6 +441,16 @@ impl Metering {
                 Some(invoice) => self.billed(&invoice.id)?,
                 None => None,
             },
+            corrected: match invoice {
+                Some(invoice) => self
+                    .store
+                    .read(|db| corrections::of_invoice(db, &invoice.id))?,
+                None => Corrected::default(),
+            },
+            can_make_up: closed_with.is_some()
+                && self.rules.mode == Mode::Live
+                && subscription.ended_at.is_none()
+                && subscription.customer_id.is_some(),
         })
     }
 
@@ -447,7 +490,27 @@ impl Metering {
         self.report_line(line, now)
     }
 
+    /// Has the customer's next invoice make up for what a final one got wrong.
+    fn make_up(&self, line: &Line, now: DateTime<Utc>) -> Result<(), MeteringError> {
+        let (Some(invoice_id), Some(owed)) = (&line.invoice_id, line.facts.owed()) else {
+            return Ok(());
+        };
+        let found = self.store.read(|db| {
+            let invoice = invoices::get(db, invoice_id)?;
+            let subscription = subscriptions::get(db, &line.subscription_id)?;
+            Ok(invoice.zip(subscription.and_then(|found| found.customer_id)))
+        })?;
+        match found {
+            Some((invoice, customer)) => self.make_up_for(&invoice, &customer, owed, now),
+            None => Ok(()),
+        }
+    }
+
+    /// Reports a period's total, unless no report reaches its invoice any more.
     fn report_line(&self, line: &Line, now: DateTime<Utc>) -> Result<(), MeteringError> {
+        if line.facts.stage == Stage::Final {
+            return Ok(());
+        }
         let id = &line.subscription_id;
         if let Some(subscription) = self.store.read(|db| subscriptions::get(db, id))? {
             self.push_total(&subscription, line.period, now)?;

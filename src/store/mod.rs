@@ -18,6 +18,7 @@ pub mod budgets;
 pub mod cancellations;
 pub mod checkouts;
 pub mod closings;
+pub mod corrections;
 pub mod delegations;
 pub mod disagreements;
 pub mod evidence;

@@ -5,6 +5,7 @@
 //! idempotency key, which the caller derives from what it is about, so that the same intent
 //! carries the same key after a crash (design D8).
 
+mod balance;
 mod checkout;
 mod customers;
 mod events;

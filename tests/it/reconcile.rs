@@ -12,7 +12,10 @@ use crate::support::TestApp;
 
 /// A new app in which somebody holds Pay as you go, with the key.
 fn with_payg() -> (TestApp, String) {
-    let app = TestApp::start();
+    holding_payg(TestApp::start())
+}
+
+fn holding_payg(app: TestApp) -> (TestApp, String) {
     let browser = consumer(&app, "payg@example.com");
     let key = buy(&app, &browser, "payg", GOOD_CARD);
     (app, key)
@@ -217,4 +220,45 @@ fn what_could_not_be_compared_does_not_agree() {
     assert_eq!(report.lines.len(), 1, "Stripe is compared all the same");
     let tile = app.status_page("/").text("#reconciliation-tile .fact");
     assert_eq!(tile, "Not complete");
+}
+
+#[test]
+fn calls_that_apim_reports_after_the_invoice_are_on_the_next_one_once() {
+    let (app, key) = holding_payg(TestApp::start_impatient());
+    app.advance(period_end(&app) - app.now() - TimeDelta::hours(3));
+    app.sandbox.azure.set_reports_lag(TimeDelta::days(6));
+    app.send_calls(&key, 200, TimeDelta::zero());
+    app.advance(TimeDelta::days(3));
+    let held = subscription(&app);
+    assert_eq!(billed(&app, id(&held)), (0, 0), "closed without them");
+    app.advance(TimeDelta::days(5));
+    let report = app.reconcile(Scope::Recent);
+    assert_eq!(differing(&app, &report), [disagreements::Kind::Usage]);
+
+    // Stripe does it, and says 500.
+    let path = "/balance_transactions";
+    app.play(Kind::ErrorAfterEffect, Side::Stripe, "POST", path, 1);
+    let unsure = app.repair(Scope::Recent, false);
+    assert_eq!(unsure.problems.len(), 1, "{:?}", unsure.problems);
+    let still = app.repair(Scope::Recent, true);
+    assert_eq!(differing(&app, &still), [disagreements::Kind::Invoice]);
+    let repaired = app.repair(Scope::Recent, false);
+    assert_eq!(differing(&app, &repaired), []);
+    let again = app.repair(Scope::Recent, false);
+    assert_eq!(again.repaired, [""; 0]);
+
+    let customer = held["customer"].as_str().unwrap();
+    assert_eq!(
+        app.stripe(&format!("/v1/customers/{customer}"))["balance"],
+        30
+    );
+    app.sandbox.azure.set_reports_lag(TimeDelta::zero());
+    app.send_calls(&key, 100, TimeDelta::zero());
+    app.advance(period_end(&app) - app.now() + TimeDelta::days(3));
+    let invoices = app.stripe(&format!("/v1/invoices?subscription={}", id(&held)));
+    let newest = &invoices["data"][0];
+    // Less than Stripe charges at all: the balance goes on.
+    let sums = ["total", "starting_balance", "ending_balance"].map(|name| &newest[name]);
+    assert_eq!(sums, [15, 30, 45]);
+    assert_eq!(differing(&app, &app.reconcile(Scope::Recent)), []);
 }

@@ -3,13 +3,14 @@
 //! | differs | period | repair |
 //! |---|---|---|
 //! | APIM has more than our days | running, or its draft is open | read the days again |
-//! | the same | its invoice is final | a person: these calls are on no invoice |
+//! | the same | its invoice is final | read the days again; what they add is then due |
 //! | our days have more than APIM | any | nothing to do: calls that happened stay, the larger reading counts |
 //! | Stripe's meter shows less than was reported | running | report once more |
 //! | it shows more | running | a person: a report would lower it, and what we know may be a copy's |
 //! | the meter is not what was reported | its draft is open | none: the draft is held until it agrees |
 //! | the same | its invoice is final | a person: no report reaches it any more |
-//! | the invoice is not what is due | final | a person charges or credits the difference |
+//! | the invoice is not what is due | final | the customer's next invoice makes up for it |
+//! | the same | final, and no other will come, or we did not close it | a person charges or credits the difference |
 //! | only its number of calls is not | final | nothing to do: nothing is owed |
 //! | there is no invoice | over | a person finds it at Stripe, or `resync` does; nothing to do where nothing is due |
 //!
@@ -20,6 +21,7 @@
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use rust_decimal::Decimal;
 
+use crate::store::corrections::Corrected;
 use crate::store::disagreements::Kind;
 use crate::store::invoices::Figures;
 
@@ -69,13 +71,26 @@ pub struct Reported {
 pub struct Facts {
     pub stage: Stage,
     pub days: Vec<DayDifference>,
-    /// Calls of the period by our days, and what they come to; of a final invoice, those that it
-    /// was closed with.
+    /// Calls of the period by our days, and what they come to; of a final invoice, at least those
+    /// that it was closed with.
     pub ours: Figures,
     pub reported: Option<Reported>,
     pub metered: Decimal,
     /// What the final invoice bills; absent for one that was voided.
     pub billed: Option<Figures>,
+    /// What was made up for of it.
+    pub corrected: Corrected,
+    /// Whether we closed the period ourselves, so that all its days are known, and a next invoice is
+    /// to come.
+    pub can_make_up: bool,
+}
+
+impl Facts {
+    /// What is due less what the invoice bills, in minor units, whatever was made up for.
+    pub(super) fn owed(&self) -> Option<i64> {
+        let billed = self.billed?;
+        Some(self.ours.amount - billed.amount)
+    }
 }
 
 /// What a repair does by itself.
@@ -83,6 +98,8 @@ pub struct Facts {
 pub enum Repair {
     ReadAgain,
     ReportAgain,
+    /// The next invoice makes up for it.
+    MakeUp,
     /// Nothing: a person has to decide.
     ByHand,
     /// Nothing, and nobody has to do anything.
@@ -134,10 +151,10 @@ fn usage(facts: &Facts) -> Option<Difference> {
             (Repair::ReadAgain, "Read these days again.".to_owned())
         }
         (more, Stage::Final) => (
-            Repair::ByHand,
+            Repair::ReadAgain,
             format!(
-                "{more} calls were known too late and are on no invoice; charge them by hand, or \
-                 leave it."
+                "{more} calls were known too late and are on no invoice: read these days again, and \
+                 they are due."
             ),
         ),
     };
@@ -156,7 +173,7 @@ fn meter(facts: &Facts, now: DateTime<Utc>) -> Option<Difference> {
         Stage::Closing | Stage::Unbilled => return None,
         Stage::Running if facts.reported.is_some_and(is_fresh) => return None,
         Stage::Running => facts.reported.map_or(0, |reported| reported.calls),
-        Stage::Final => facts.ours.calls,
+        Stage::Final => facts.reported.map_or(0, |reported| reported.calls),
     };
     if facts.metered == Decimal::from(expected) {
         return None;
@@ -193,25 +210,49 @@ fn invoice(facts: &Facts) -> Option<Difference> {
         return Some(unbilled(facts.ours));
     }
     let billed = facts.billed.filter(|billed| *billed != facts.ours)?;
-    let ours = facts.ours;
-    let (repair, remedy) = match ours.amount - billed.amount {
-        0 => (
+    let (ours, made) = (facts.ours, facts.corrected.made);
+    let owed = ours.amount - billed.amount - made;
+    let open = facts.corrected.open.is_some();
+    if owed == 0 && made != 0 && !open {
+        return None;
+    }
+    let (repair, remedy) = match (owed, facts.can_make_up) {
+        _ if open => (
+            Repair::MakeUp,
+            "A correction was begun; see whether Stripe has it, and make it if not.".to_owned(),
+        ),
+        (0, _) => (
             Repair::Needless,
             "Nothing is owed: only the number of calls differs.".to_owned(),
         ),
-        owed if owed > 0 => (
+        (owed, true) if owed > 0 => (
+            Repair::MakeUp,
+            format!("Add {owed} minor units to the customer’s next invoice."),
+        ),
+        (owed, true) => (
+            Repair::MakeUp,
+            format!(
+                "Take {} minor units off the customer’s next invoice.",
+                -owed
+            ),
+        ),
+        (owed, false) if owed > 0 => (
             Repair::ByHand,
             format!("Charge {owed} minor units at Stripe, or leave it."),
         ),
-        owed => (
+        (owed, false) => (
             Repair::ByHand,
             format!("Give {} minor units back at Stripe.", -owed),
         ),
     };
+    let corrected = match made {
+        0 => String::new(),
+        made => format!(" {made} were made up for."),
+    };
     Some(Difference {
         kind: Kind::Invoice,
         detail: format!(
-            "The invoice bills {} minor units for {} calls where {} for {} are due.",
+            "The invoice bills {} minor units for {} calls where {} for {} are due.{corrected}",
             billed.amount, billed.calls, ours.amount, ours.calls
         ),
         repair,
@@ -246,6 +287,7 @@ mod tests {
     use rust_decimal::Decimal;
 
     use super::{DayDifference, Facts, Repair, Reported, Stage, differences};
+    use crate::store::corrections::{Corrected, Correction};
     use crate::store::disagreements::Kind;
     use crate::store::invoices::Figures;
 
@@ -269,6 +311,8 @@ mod tests {
             }),
             metered: Decimal::TEN,
             billed: (stage == Stage::Final).then_some(ours),
+            corrected: Corrected::default(),
+            can_make_up: true,
         }
     }
 
@@ -301,18 +345,14 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_apim_has_more_are_read_again_until_the_invoice_is_final() {
-        for (stage, repair) in [
-            (Stage::Running, Repair::ReadAgain),
-            (Stage::Closing, Repair::ReadAgain),
-            (Stage::Final, Repair::ByHand),
-        ] {
+    fn calls_that_apim_has_more_are_read_again() {
+        for stage in [Stage::Running, Stage::Closing, Stage::Final] {
             let facts = Facts {
                 days: vec![day(7, 5)],
                 ..agreed(stage)
             };
             let (kind, found, remedy) = only(&facts);
-            assert_eq!((kind, found), (Kind::Usage, repair), "{stage:?}");
+            assert_eq!((kind, found), (Kind::Usage, Repair::ReadAgain), "{stage:?}");
             assert_eq!(remedy.contains("2 calls"), stage == Stage::Final);
         }
     }
@@ -375,20 +415,52 @@ mod tests {
         assert_eq!(only(&never).0, Kind::Meter, "somebody else reported");
     }
 
+    /// A final invoice that bills something else than ten calls for thirty.
+    fn wrongly_billed(calls: u64, amount: i64) -> Facts {
+        Facts {
+            billed: Some(Figures { calls, amount }),
+            ..agreed(Stage::Final)
+        }
+    }
+
     #[test]
     fn an_invoice_that_bills_something_else_says_what_is_owed_to_whom() {
-        for (amount, calls, expected, wanted) in [
-            (27, 9, "Charge 3 minor units", Repair::ByHand),
-            (33, 11, "Give 3 minor units back", Repair::ByHand),
-            (30, 9, "Nothing is owed", Repair::Needless),
+        for (amount, calls, repair, expected) in [
+            (27, 9, Repair::MakeUp, "Add 3 minor units"),
+            (33, 11, Repair::MakeUp, "Take 3 minor units off"),
+            (30, 9, Repair::Needless, "Nothing is owed"),
         ] {
-            let facts = Facts {
-                billed: Some(Figures { calls, amount }),
-                ..agreed(Stage::Final)
-            };
-            let (kind, repair, remedy) = only(&facts);
-            assert_eq!((kind, repair), (Kind::Invoice, wanted));
+            let (kind, found, remedy) = only(&wrongly_billed(calls, amount));
+            assert_eq!((kind, found), (Kind::Invoice, repair));
             assert!(remedy.starts_with(expected), "{remedy}");
         }
+        for (amount, expected) in [(27, "Charge 3"), (33, "Give 3")] {
+            let facts = Facts {
+                can_make_up: false,
+                ..wrongly_billed(9, amount)
+            };
+            let (_, repair, remedy) = only(&facts);
+            assert_eq!(repair, Repair::ByHand);
+            assert!(remedy.starts_with(expected), "{remedy}");
+        }
+    }
+
+    #[test]
+    fn what_was_made_up_for_is_owed_no_more_and_what_is_open_is_looked_after() {
+        let made = |made, open: Option<i64>| Facts {
+            corrected: Corrected {
+                made,
+                open: open.map(|amount| Correction {
+                    id: "in_1-1".to_owned(),
+                    amount,
+                }),
+            },
+            ..wrongly_billed(9, 27)
+        };
+        assert_eq!(differences(&made(3, None), now()), []);
+        let (_, repair, remedy) = only(&made(2, None));
+        assert_eq!(repair, Repair::MakeUp);
+        assert!(remedy.starts_with("Add 1 minor"), "{remedy}");
+        assert_eq!(only(&made(0, Some(3))).1, Repair::MakeUp);
     }
 }

@@ -17,7 +17,10 @@ use super::error::StripeError;
 use super::idempotency::{self, Answer};
 use super::webhook_endpoints::is_version;
 use super::{API_VERSION, SECRET_KEY, Stripe, form, params, render};
-use super::{billing, customers, events, meters, prices, products, test_clocks, webhook_endpoints};
+use super::{
+    balance_transactions, billing, customers, events, meters, prices, products, test_clocks,
+    webhook_endpoints,
+};
 use crate::sandbox::observe::RefusedLater;
 
 /// Bodies over this are refused, in bytes.
@@ -25,6 +28,7 @@ const BODY_LIMIT: usize = 1024 * 1024;
 
 /// All operations of the API.
 pub(crate) const TABLES: &[&[Operation]] = &[
+    balance_transactions::OPERATIONS,
     billing::OPERATIONS,
     customers::OPERATIONS,
     events::OPERATIONS,

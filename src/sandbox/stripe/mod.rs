@@ -21,6 +21,7 @@
 //! Lists are `list::page(account, call, kind, filter)`; metadata rules are in `changes`.
 
 mod account;
+mod balance_transactions;
 mod billing;
 mod call;
 mod changes;

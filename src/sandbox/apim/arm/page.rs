@@ -101,10 +101,23 @@ pub(super) fn page(
     rows: &[Value],
     last: LastLink,
 ) -> Answer {
+    page_of(azure, asked, page_size, rows, Value::clone, last)
+}
+
+/// The same for rows that become JSON only where they are on the page.
+pub(super) fn page_of<T>(
+    azure: &Azure,
+    asked: &Asked,
+    page_size: usize,
+    rows: &[T],
+    show: impl Fn(&T) -> Value,
+    last: LastLink,
+) -> Answer {
     let skip = asked.number("$skip", 0)?.unwrap_or(0).min(rows.len());
     let top = asked.number("$top", 1)?.unwrap_or(page_size);
     let end = rows.len().min(skip + top.min(page_size));
-    let mut body = json!({ "value": rows[skip..end], "count": rows.len() });
+    let shown: Vec<Value> = rows[skip..end].iter().map(show).collect();
+    let mut body = json!({ "value": shown, "count": rows.len() });
     let next = match last {
         _ if end < rows.len() => Some(json!(asked.link(&azure.addresses.azure, end))),
         LastLink::Absent => None,

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use super::error::{Answer, ArmError};
-use super::page::{Asked, LastLink, page};
+use super::page::{Asked, LastLink, page, page_of};
 use super::time;
 use crate::sandbox::apim::Azure;
 use crate::sandbox::apim::model::Subscription;
@@ -175,11 +175,10 @@ fn answer(
                 .1 += bucket.counts;
         }
     }
-    let rows: Vec<_> = rows
-        .values()
-        .map(|(dimensions, counts)| with_counts(show(&state, dimensions), counts))
-        .collect();
-    page(azure, asked, state.page_size, &rows, LastLink::Null)
+    let rows: Vec<_> = rows.into_values().collect();
+    let show =
+        |(dimensions, counts): &(Dimensions, Counts)| with_counts(show(&state, dimensions), counts);
+    page_of(azure, asked, state.page_size, &rows, show, LastLink::Null)
 }
 
 fn dimensions_of(subscription: &Subscription) -> Dimensions {

@@ -1,0 +1,73 @@
+//! A customer's balance: what is added to the next invoice, or taken from it
+//! (<https://docs.stripe.com/billing/customer/balance>).
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+use stripe_core::customer_balance_transaction::{
+    CreateCustomerCustomerBalanceTransaction, ListCustomerCustomerBalanceTransaction,
+};
+
+use super::Stripe;
+use super::page::{Listed, PAGE_SIZE};
+use crate::catalogue::money::Money;
+use crate::outbound::CallError;
+
+/// The member of the metadata that names the reason of ours.
+const REASON: &str = "tollhouse_correction";
+
+/// A change of a balance, as far as we use it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Change {
+    id: String,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+}
+
+impl Listed for Change {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Stripe {
+    /// Has the customer's next invoice be `by` more, or less where it is negative. `reason` is unique
+    /// and stands in the metadata; the answer is the change's id.
+    pub fn change_balance(
+        &self,
+        customer: &str,
+        by: Money,
+        reason: &str,
+        description: &str,
+        key: &str,
+    ) -> Result<String, CallError> {
+        let operation = format!("change the balance of the customer `{customer}`");
+        let Ok(currency): Result<stripe_types::Currency, _> = by.currency.code().parse();
+        let request = CreateCustomerCustomerBalanceTransaction::new(customer, by.minor, currency)
+            .description(description)
+            .metadata(HashMap::from([(REASON.to_owned(), reason.to_owned())]));
+        let made: Change = self.transport.post(&operation, &request, key)?;
+        Ok(made.id)
+    }
+
+    /// The change that was made for a reason of ours, if any was.
+    pub fn find_balance_change(
+        &self,
+        customer: &str,
+        reason: &str,
+    ) -> Result<Option<String>, CallError> {
+        let operation = format!("list the changes of the balance of `{customer}`");
+        let changes: Vec<Change> = self.transport.all(&operation, |after| {
+            let mut request =
+                ListCustomerCustomerBalanceTransaction::new(customer).limit(PAGE_SIZE);
+            if let Some(after) = after {
+                request = request.starting_after(after);
+            }
+            self.transport.get(&operation, &request)
+        })?;
+        let ours = changes
+            .into_iter()
+            .find(|change| change.metadata.get(REASON).is_some_and(|it| it == reason));
+        Ok(ours.map(|change| change.id))
+    }
+}
