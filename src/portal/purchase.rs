@@ -10,18 +10,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, Days, Months, NaiveTime, TimeDelta, Utc};
 
 use super::Portal;
 use super::trouble::stripe_failed;
 use crate::catalogue::naming::{self, meter_event_name, price_lookup_key};
-use crate::catalogue::{Charge, Model};
+use crate::catalogue::{Charge, Interval, Model, Period};
 use crate::ids::{CheckoutId, SubscriptionName};
 use crate::lifecycle::Access;
 use crate::store::accounts::Account;
 use crate::store::checkouts::{self, Checkout, Session, State};
 use crate::store::subscriptions::{self, Subscription};
-use crate::stripe::{AnchorDay, NewCheckout, NewCustomer};
+use crate::stripe::{Anchor, NewCheckout, NewCustomer};
 use crate::web::Failure;
 use crate::web::token::{self, random_uuid};
 
@@ -339,10 +339,32 @@ fn new_checkout(
         success_url: page,
         metadata: metadata(checkout),
         client_reference_id: Some(checkout.id.clone()),
-        anchor: anchored.then(|| AnchorDay::of(checkout.created_at)),
+        anchor: anchored
+            .then(|| anchor(order.model.interval, checkout))
+            .flatten(),
         trial_days,
         expires_at: Some(checkout.expires_at),
     }
+}
+
+/// Where the periods of a metered subscription start, the day of its order being the first.
+///
+/// A day of the month makes the first period end when that day comes *next*: right for a month, but
+/// a year would be charged after its first month, and for days and weeks Stripe refuses it. So every
+/// other interval names the end of its first period. `None` where that may be over before the
+/// session is paid: then periods start at the second of the payment.
+fn anchor(interval: Interval, checkout: &Checkout) -> Option<Anchor> {
+    let day = checkout.created_at.date_naive();
+    let count = interval.count;
+    let end = match interval.period {
+        Period::Month if count == 1 => return Some(Anchor::DayOfMonth(day.day())),
+        Period::Day => day.checked_add_days(Days::new(count.into())),
+        Period::Week => day.checked_add_days(Days::new(u64::from(count) * 7)),
+        Period::Month => day.checked_add_months(Months::new(count)),
+        Period::Year => day.checked_add_months(Months::new(count.saturating_mul(12))),
+    };
+    let end = end?.and_time(NaiveTime::MIN).and_utc();
+    (checkout.expires_at < end).then_some(Anchor::At(end))
 }
 
 fn metadata(checkout: &Checkout) -> BTreeMap<String, String> {

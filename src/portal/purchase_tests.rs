@@ -6,11 +6,11 @@ use super::{
     Account, CheckoutId, Order, OrderedBy, PAYABLE_FOR, RESUMABLE_FOR, State, SubscriptionName,
     can_go_on, metered, new_checkout, planned, purchase_id,
 };
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Interval, Period};
 use crate::ids::{ProductId, UserId};
 use crate::secret::Secret;
 use crate::store::accounts::Keeper;
-use crate::stripe::AnchorDay;
+use crate::stripe::Anchor;
 
 fn noon() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 1, 31, 12, 0, 0).unwrap()
@@ -61,7 +61,41 @@ fn a_licensed_price_has_a_quantity_and_keeps_its_own_anchor() {
 fn a_metered_price_has_no_quantity_and_starts_with_the_utc_day() {
     let asked = asked("payg");
     assert_eq!(asked.quantity, None);
-    assert_eq!(asked.anchor, Some(AnchorDay::of(noon())));
+    assert_eq!(asked.anchor, Some(Anchor::DayOfMonth(31)));
+}
+
+/// Where the first period of an interval ends that is ordered on 31 January at `time`.
+fn first_period_ends(period: Period, count: u32, time: &str) -> Option<String> {
+    let mut order = order("payg", "Weather");
+    order.model.interval = Interval { period, count };
+    let at = format!("2026-01-31T{time}Z").parse().unwrap();
+    let checkout = planned(&order, metered(&order.model), at);
+    let asked = new_checkout(&order, &checkout, String::new(), String::new(), "");
+    match asked.anchor? {
+        Anchor::At(moment) => Some(moment.to_string()),
+        Anchor::DayOfMonth(day) => panic!("on the next {day}th"),
+    }
+}
+
+#[test]
+fn the_first_period_of_other_intervals_ends_one_interval_after_the_start_of_its_first_day() {
+    let ends = |period, count, date: &str| {
+        let expected = format!("{date} 00:00:00 UTC");
+        assert_eq!(first_period_ends(period, count, "12:00:00"), Some(expected));
+    };
+    ends(Period::Day, 1, "2026-02-01");
+    ends(Period::Day, 10, "2026-02-10");
+    ends(Period::Week, 1, "2026-02-07");
+    ends(Period::Week, 2, "2026-02-14");
+    ends(Period::Month, 3, "2026-04-30");
+    ends(Period::Year, 1, "2027-01-31");
+}
+
+#[test]
+fn an_anchor_that_may_pass_before_the_payment_is_not_asked_for() {
+    assert_eq!(first_period_ends(Period::Day, 1, "22:00:00"), None);
+    assert!(first_period_ends(Period::Day, 1, "21:59:59").is_some());
+    assert!(first_period_ends(Period::Day, 2, "22:00:00").is_some());
 }
 
 #[test]

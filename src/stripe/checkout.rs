@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use stripe_billing::billing_portal_session::CreateBillingPortalSession;
 use stripe_checkout::checkout_session::{
@@ -23,20 +23,15 @@ use super::setup::pairs;
 use super::wire::{Link, Moment, words};
 use crate::outbound::CallError;
 
-/// The day of the month, 1–31, on which billing periods start, at 00:00 UTC. In a shorter month
-/// Stripe takes its last day.
+/// Where billing periods start, so that they start at 00:00 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AnchorDay(u8);
-
-impl AnchorDay {
-    /// The UTC day of `moment`.
-    pub fn of(moment: DateTime<Utc>) -> Self {
-        Self(u8::try_from(moment.day()).expect("a day of the month is at most 31"))
-    }
-
-    pub fn get(self) -> u8 {
-        self.0
-    }
+pub enum Anchor {
+    /// On this day of the month, 1–31; in a shorter month on its last day. The *next* such day ends
+    /// the first period whatever the interval, and Stripe takes it for months and years only.
+    DayOfMonth(u32),
+    /// At this moment, which ends the first period, and whole intervals later. When the session is
+    /// paid it has to lie ahead, and no farther than one interval.
+    At(DateTime<Utc>),
 }
 
 /// A Checkout session to create, for a subscription of one price, paid by card.
@@ -54,7 +49,7 @@ pub struct NewCheckout {
     pub metadata: BTreeMap<String, String>,
     pub client_reference_id: Option<String>,
     /// Without it periods start at the second of the payment.
-    pub anchor: Option<AnchorDay>,
+    pub anchor: Option<Anchor>,
     pub trial_days: Option<u32>,
     /// 30 minutes to 24 hours from now; Stripe takes 24 hours where it is not given.
     pub expires_at: Option<DateTime<Utc>>,
@@ -231,16 +226,20 @@ fn subscription_data(new: &NewCheckout) -> CreateCheckoutSessionSubscriptionData
     ));
     data.metadata = Some(pairs(&new.metadata));
     data.trial_period_days = new.trial_days;
-    if let Some(day) = new.anchor {
-        data.billing_cycle_anchor_config = Some(midnight(day));
+    match new.anchor {
+        Some(Anchor::DayOfMonth(day)) => data.billing_cycle_anchor_config = Some(midnight(day)),
+        Some(Anchor::At(moment)) => data.billing_cycle_anchor = Some(moment.timestamp()),
+        None => {}
+    }
+    if new.anchor.is_some() {
         data.proration_behavior =
             Some(CreateCheckoutSessionSubscriptionDataProrationBehavior::None);
     }
     data
 }
 
-fn midnight(day: AnchorDay) -> CreateCheckoutSessionSubscriptionDataBillingCycleAnchorConfig {
-    let mut config = CreateCheckoutSessionSubscriptionDataBillingCycleAnchorConfig::new(day.0);
+fn midnight(day: u32) -> CreateCheckoutSessionSubscriptionDataBillingCycleAnchorConfig {
+    let mut config = CreateCheckoutSessionSubscriptionDataBillingCycleAnchorConfig::new(day);
     config.hour = Some(0);
     config.minute = Some(0);
     config.second = Some(0);

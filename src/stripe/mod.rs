@@ -24,7 +24,7 @@ mod turns;
 mod wire;
 
 pub use checkout::{
-    AnchorDay, CheckoutSession, CheckoutStatus, NewCheckout, PaymentStatus, PortalSession,
+    Anchor, CheckoutSession, CheckoutStatus, NewCheckout, PaymentStatus, PortalSession,
 };
 pub use customers::{Customer, NewCustomer};
 pub use events::{Event, EventPage, HANDLED_EVENTS};

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::transport::Transport;
 use super::{
-    AnchorDay, CheckoutStatus, Delivered, InvoiceStatus, MeterEvent, NewCheckout, NewPrice,
+    Anchor, CheckoutStatus, Delivered, InvoiceStatus, MeterEvent, NewCheckout, NewPrice,
     NewWebhookEndpoint, Stripe, SubscriptionStatus, UsageType,
 };
 use crate::catalogue::money::Currency;
@@ -148,7 +148,7 @@ fn a_checkout_session_is_for_cards_and_anchored_to_midnight() {
         cancel_url: "https://t.example/no".to_owned(),
         metadata: BTreeMap::from([("product".to_owned(), "payg & more".to_owned())]),
         client_reference_id: Some("chk_1".to_owned()),
-        anchor: Some(AnchorDay::of(at(1_763_740_800))),
+        anchor: Some(Anchor::DayOfMonth(21)),
         trial_days: None,
         expires_at: Some(at(1_800_000_000)),
     };
