@@ -280,7 +280,9 @@ impl Worker {
             Seen::Foreign(why) => return Ok(Outcome::ignored(why)),
         };
         let seen = record.clone();
-        if record.applied != Some(record.wanted) || draft::are_due(&record) {
+        // What an earlier look failed at is not done by this one, which puts nothing in place.
+        let failed = record.problem.is_some();
+        if failed || record.applied != Some(record.wanted) || draft::are_due(&record) {
             record.recheck_at = Some(now);
         }
         let reason = record.reason.clone();

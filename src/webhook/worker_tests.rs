@@ -1,7 +1,7 @@
 //! The worker against one server on loopback that answers for Stripe and for Azure.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use serde_json::{Value, json};
@@ -176,6 +176,27 @@ fn a_draft_is_written_down_although_azure_is_down() {
         subscription.recheck_at,
         Some(now() + TimeDelta::seconds(90)),
         "Azure's wish is obeyed"
+    );
+}
+
+#[test]
+fn a_look_that_failed_is_made_up_for_though_an_invoice_moves_in_between() {
+    let asked = AtomicUsize::new(0);
+    let bench = Bench::start(move |seen| match seen.target.as_str() {
+        "/v1/invoices/in_1" => draft(),
+        "/v1/subscriptions/sub_1" if asked.fetch_add(1, Ordering::SeqCst) == 1 => down(),
+        "/v1/subscriptions/sub_1" => fetched("active", &ours()),
+        _ => azure(),
+    });
+    bench.know();
+    bench.worker.drain(now()).unwrap();
+    assert!(bench.subscription().problem.is_some());
+    bench.receive("evt_1", "invoice.created", "in_1");
+    bench.worker.drain(now()).unwrap();
+    let subscription = bench.subscription();
+    assert_eq!(
+        (subscription.problem, subscription.recheck_at),
+        (None, None)
     );
 }
 
