@@ -35,6 +35,8 @@ pub enum Kind {
     PartialAnswer,
     /// Meter events only: 200, but the event never counts; Stripe says so later with a thin event.
     RefusedLater,
+    /// Reports and queries of usage only: 200 without any row, as if nobody had called.
+    EmptyAnswer,
     /// Deliveries only: this one never arrives; the sandbox believes that it did.
     LostWebhook,
     /// Deliveries only: this one arrives twice.
@@ -75,7 +77,7 @@ impl Scope {
 }
 
 impl Kind {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::TimeOut,
         Self::TimeOutAfterEffect,
         Self::TooManyRequests,
@@ -84,6 +86,7 @@ impl Kind {
         Self::Nonsense,
         Self::PartialAnswer,
         Self::RefusedLater,
+        Self::EmptyAnswer,
         Self::LostWebhook,
         Self::DuplicateWebhook,
         Self::DelayedWebhook,
@@ -105,6 +108,7 @@ impl Kind {
             Self::Nonsense => "nonsense",
             Self::PartialAnswer => "partial_answer",
             Self::RefusedLater => "refused_later",
+            Self::EmptyAnswer => "empty_answer",
             Self::LostWebhook => "lost_webhook",
             Self::DuplicateWebhook => "duplicate_webhook",
             Self::DelayedWebhook => "delayed_webhook",
@@ -125,7 +129,8 @@ impl Kind {
             | Self::ErrorAfterEffect
             | Self::Nonsense
             | Self::PartialAnswer
-            | Self::RefusedLater => Scope::Requests,
+            | Self::RefusedLater
+            | Self::EmptyAnswer => Scope::Requests,
             Self::LostWebhook
             | Self::DuplicateWebhook
             | Self::DelayedWebhook

@@ -107,6 +107,7 @@ async fn play(
         }
         Some(Kind::Nonsense) => nonsense(),
         Some(Kind::PartialAnswer) => partial(completed(effect).await).await,
+        Some(Kind::EmptyAnswer) => empty(completed(effect).await).await,
         // The other kinds mean nothing to a request; whoever asks for one gets an error.
         Some(
             Kind::ErrorBeforeEffect
@@ -166,34 +167,74 @@ fn nonsense() -> Response {
     (json, Bytes::from_static(b"<html>not json</html>")).into_response()
 }
 
+/// Where a report has its rows, and where a query of the logs.
+const ROWS_OF_REPORT: &str = "/value";
+const ROWS_OF_QUERY: &str = "/tables/0/rows";
+
 /// A query's answer as Log Analytics gives it when something went wrong on the way: 200, some of
 /// the rows, and a word about it beside them. What is no query's answer stays as it is.
 async fn partial(response: Response) -> Response {
-    let (head, body) = response.into_parts();
+    changed(response, |answer| {
+        let Some(rows) = rows(answer, ROWS_OF_QUERY) else {
+            return;
+        };
+        rows.truncate(rows.len() / 2);
+        answer["error"] = serde_json::json!({
+            "code": "PartialError",
+            "message": "There were some errors when processing your query.",
+            "details": [{
+                "code": "EngineError",
+                "message": "Something went wrong processing your query on the server.",
+                "innererror": {
+                    "code": "-2133196797",
+                    "message": "Played by the sandbox: the query ran out of resources.",
+                    "severity": 2,
+                    "severityName": "Error",
+                },
+            }],
+        });
+    })
+    .await
+}
+
+/// An answer about usage as a source gives it that gets no calls any more: the same without a row.
+/// Any other answer stays as it is.
+async fn empty(response: Response) -> Response {
+    changed(response, |answer| {
+        let is_report = answer["value"][0]["callCountTotal"].is_number();
+        let place = if is_report {
+            ROWS_OF_REPORT
+        } else {
+            ROWS_OF_QUERY
+        };
+        if let Some(rows) = rows(answer, place) {
+            rows.clear();
+        }
+        if is_report {
+            answer["count"] = 0.into();
+            answer["nextLink"] = serde_json::Value::Null;
+        }
+    })
+    .await
+}
+
+fn rows<'a>(
+    answer: &'a mut serde_json::Value,
+    place: &str,
+) -> Option<&'a mut Vec<serde_json::Value>> {
+    answer.pointer_mut(place)?.as_array_mut()
+}
+
+/// The response with its JSON changed; one without JSON stays as it is.
+async fn changed(response: Response, change: impl FnOnce(&mut serde_json::Value)) -> Response {
+    let (mut head, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let mut answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    let Some(rows) = answer
-        .pointer_mut("/tables/0/rows")
-        .and_then(serde_json::Value::as_array_mut)
-    else {
+    let Ok(mut answer) = serde_json::from_slice(&body) else {
         return Response::from_parts(head, Body::from(body));
     };
-    rows.truncate(rows.len() / 2);
-    answer["error"] = serde_json::json!({
-        "code": "PartialError",
-        "message": "There were some errors when processing your query.",
-        "details": [{
-            "code": "EngineError",
-            "message": "Something went wrong processing your query on the server.",
-            "innererror": {
-                "code": "-2133196797",
-                "message": "Played by the sandbox: the query ran out of resources.",
-                "severity": 2,
-                "severityName": "Error",
-            },
-        }],
-    });
-    axum::Json(answer).into_response()
+    change(&mut answer);
+    head.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(head, Body::from(answer.to_string()))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::logs::Logs;
 use super::model::{
     Api, Delegation, Group, Product, Scope, Subscription, SubscriptionState, User, UserState,
 };
-use super::usage::{Answers, Counts, Dimensions, Usage};
+use super::usage::{Answers, Counts, Dimensions, Stragglers, Usage};
 use super::{Azure, sso};
 
 /// The delegation validation key until another is put: the bytes 0 to 63, base64.
@@ -276,6 +276,17 @@ impl Azure {
 
     pub fn set_logs_lag(&self, lag: TimeDelta) {
         self.state().logs.set_lag(lag);
+    }
+
+    pub fn stragglers(&self) -> Stragglers {
+        self.state().usage.stragglers()
+    }
+
+    /// From now on, lets a part of the calls show up late, in the reports and in the logs.
+    pub fn set_stragglers(&self, stragglers: Stragglers) {
+        let mut state = self.state();
+        state.usage.set_stragglers(stragglers);
+        state.logs.set_stragglers(stragglers);
     }
 
     /// Whether calls arrive twice in the logs, and how many of a hundred never do.

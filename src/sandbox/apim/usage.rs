@@ -1,5 +1,6 @@
 //! Call counts, kept as Azure's built-in analytics keeps them: in buckets of 15 minutes, by
-//! status class, and visible only after a while.
+//! status class, and visible only after a while; some of them later than the others, if that is
+//! asked for.
 
 mod series;
 
@@ -106,6 +107,27 @@ impl Counts {
     }
 }
 
+impl Counts {
+    /// `calls` of these calls, and the rest of them.
+    fn split(self, calls: u64) -> (Self, Self) {
+        let (mut part, mut rest) = (Self::default(), self);
+        let mut left = calls;
+        for (moved, from) in [
+            (&mut part.success, &mut rest.success),
+            (&mut part.blocked, &mut rest.blocked),
+            (&mut part.failed, &mut rest.failed),
+            (&mut part.other, &mut rest.other),
+        ] {
+            *moved = left.min(*from);
+            *from -= *moved;
+            left -= *moved;
+        }
+        part.bandwidth = self.bandwidth * part.total() / self.total().max(1);
+        rest.bandwidth -= part.bandwidth;
+        (part, rest)
+    }
+}
+
 impl AddAssign for Counts {
     fn add_assign(&mut self, more: Self) {
         self.success += more.success;
@@ -124,13 +146,30 @@ pub struct Bucket {
     pub counts: Counts,
 }
 
+/// Calls that show up later than the others, so that what is reported first is a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Stragglers {
+    /// How many of a hundred calls.
+    pub percent: u8,
+    /// How old they are then, unless all calls are older.
+    pub lag: TimeDelta,
+}
+
+/// Calls by the second in which they were made.
+type BySecond = BTreeMap<i64, Vec<(Arc<Dimensions>, Counts)>>;
+
 /// Every call that the gateway answered.
 #[derive(Debug, Deserialize)]
 #[serde(from = "series::Kept<Dimensions>")]
 pub struct Usage {
     lag: TimeDelta,
-    /// Calls by the second in which they were made, until they are old enough for the reports.
-    fresh: BTreeMap<i64, Vec<(Arc<Dimensions>, Counts)>>,
+    stragglers: Stragglers,
+    /// Calls since `stragglers` was set, and how many of them are late.
+    since: (u64, u64),
+    /// Calls until they are old enough for the reports.
+    fresh: BySecond,
+    /// Those of them that take longer.
+    late: BySecond,
     /// What the reports show, by the bucket's start in Unix seconds.
     visible: BTreeMap<(i64, Arc<Dimensions>), Counts>,
 }
@@ -139,7 +178,10 @@ impl Default for Usage {
     fn default() -> Self {
         Self {
             lag: DEFAULT_LAG,
+            stragglers: Stragglers::default(),
+            since: (0, 0),
             fresh: BTreeMap::new(),
+            late: BTreeMap::new(),
             visible: BTreeMap::new(),
         }
     }
@@ -155,19 +197,50 @@ impl Usage {
         self.lag = lag.max(TimeDelta::zero());
     }
 
+    pub fn stragglers(&self) -> Stragglers {
+        self.stragglers
+    }
+
+    /// From now on, lets a part of the calls show up later than the others.
+    pub fn set_stragglers(&mut self, stragglers: Stragglers) {
+        self.stragglers = Stragglers {
+            percent: stragglers.percent.min(100),
+            lag: stragglers.lag.max(TimeDelta::zero()),
+        };
+        self.since = (0, 0);
+    }
+
     pub fn record(&mut self, at: DateTime<Utc>, dimensions: Arc<Dimensions>, counts: Counts) {
-        let second = self.fresh.entry(at.timestamp()).or_default();
-        second.push((dimensions, counts));
+        let (late, fresh) = counts.split(self.late_among(counts.total()));
+        if late.total() > 0 {
+            let second = self.late.entry(at.timestamp()).or_default();
+            second.push((Arc::clone(&dimensions), late));
+        }
+        if fresh.total() > 0 {
+            let second = self.fresh.entry(at.timestamp()).or_default();
+            second.push((dimensions, fresh));
+        }
+    }
+
+    /// How many of the next `calls` calls are late, evenly over all of them.
+    fn late_among(&mut self, calls: u64) -> u64 {
+        let (made, late) = self.since;
+        let made = made + calls;
+        let due = made * u64::from(self.stragglers.percent) / 100;
+        self.since = (made, due);
+        due - late
     }
 
     /// Lets the reports show the calls that are old enough at `now`.
     pub fn settle(&mut self, now: DateTime<Utc>) {
-        let still_fresh = self.fresh.split_off(&((now - self.lag).timestamp() + 1));
-        let settled = std::mem::replace(&mut self.fresh, still_fresh);
-        for (second, calls) in settled {
-            for (dimensions, counts) in calls {
-                let key = (bucket_start(second), dimensions);
-                *self.visible.entry(key).or_default() += counts;
+        let longest = self.stragglers.lag.max(self.lag);
+        for (calls, lag) in [(&mut self.fresh, self.lag), (&mut self.late, longest)] {
+            let still_hidden = calls.split_off(&((now - lag).timestamp() + 1));
+            for (second, calls) in std::mem::replace(calls, still_hidden) {
+                for (dimensions, counts) in calls {
+                    let key = (bucket_start(second), dimensions);
+                    *self.visible.entry(key).or_default() += counts;
+                }
             }
         }
     }
@@ -196,13 +269,12 @@ impl Usage {
             .visible
             .iter()
             .map(|((_, dimensions), counts)| (dimensions, counts));
-        let fresh = self
-            .fresh
-            .values()
+        let hidden = self.fresh.values().chain(self.late.values());
+        let hidden = hidden
             .flatten()
             .map(|(dimensions, counts)| (dimensions, counts));
         let mut totals: BTreeMap<String, Counts> = BTreeMap::new();
-        for (dimensions, counts) in visible.chain(fresh) {
+        for (dimensions, counts) in visible.chain(hidden) {
             *totals.entry(dimensions.subscription.clone()).or_default() += *counts;
         }
         totals
@@ -219,7 +291,7 @@ mod tests {
 
     use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 
-    use super::{Counts, Usage};
+    use super::{Counts, Stragglers, Usage};
 
     fn noon() -> DateTime<Utc> {
         Utc.with_ymd_and_hms(2026, 3, 1, 12, 0, 0).unwrap()
@@ -270,6 +342,29 @@ mod tests {
         call(&mut usage, noon());
         usage.settle(noon());
         assert_eq!(usage.by_subscription()[""].total(), 1);
+    }
+
+    #[test]
+    fn a_part_of_the_calls_shows_up_later_than_the_others() {
+        let mut usage = Usage::default();
+        usage.set_stragglers(Stragglers {
+            percent: 40,
+            lag: TimeDelta::hours(6),
+        });
+        for _ in 0..2 {
+            usage.record(noon(), Arc::default(), Counts::of(200, 5, 100));
+        }
+        let shown = |usage: &mut Usage, after| {
+            usage.settle(noon() + after);
+            let buckets = usage.buckets(noon(), noon());
+            buckets
+                .map(|bucket| (bucket.counts.success, bucket.counts.bandwidth))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&mut usage, TimeDelta::minutes(15)), [(6, 600)]);
+        assert_eq!(shown(&mut usage, TimeDelta::hours(5)), [(6, 600)]);
+        assert_eq!(usage.by_subscription()[""].total(), 10);
+        assert_eq!(shown(&mut usage, TimeDelta::hours(6)), [(10, 1_000)]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 use crate::sandbox::Sandbox;
+use crate::sandbox::apim::usage::Stragglers;
 
 const LAG_MAX: TimeDelta = TimeDelta::days(30);
 
@@ -15,6 +16,10 @@ pub struct Lag {
     pub reports_seconds: i64,
     pub meter_seconds: i64,
     pub logs_seconds: i64,
+    /// Calls of a hundred that show up later than the others, in reports and logs.
+    pub late_percent: u8,
+    /// How old they are then.
+    pub late_seconds: i64,
     /// Each call stands twice in Log Analytics.
     pub logs_duplicated: bool,
     /// Calls of a hundred that never arrive in Log Analytics.
@@ -30,6 +35,8 @@ pub struct Change {
     pub reports_seconds: Option<i64>,
     pub meter_seconds: Option<i64>,
     pub logs_seconds: Option<i64>,
+    pub late_percent: Option<u8>,
+    pub late_seconds: Option<i64>,
     pub logs_duplicated: Option<bool>,
     pub logs_lost_percent: Option<u8>,
     pub drafts_stand_still: Option<bool>,
@@ -39,7 +46,10 @@ pub fn read(sandbox: &Sandbox) -> Lag {
     let account = sandbox.stripe.account();
     let usage = &account.books.usage;
     let (logs_duplicated, logs_lost_percent) = sandbox.azure.logs_trouble();
+    let stragglers = sandbox.azure.stragglers();
     Lag {
+        late_percent: stragglers.percent,
+        late_seconds: stragglers.lag.num_seconds(),
         logs_seconds: sandbox.azure.logs_lag().num_seconds(),
         logs_duplicated,
         logs_lost_percent,
@@ -53,6 +63,14 @@ pub fn change(sandbox: &Sandbox, change: Change) -> Result<(), Problem> {
     let reports = change.reports_seconds.map(checked).transpose()?;
     let meter = change.meter_seconds.map(checked).transpose()?;
     let logs = change.logs_seconds.map(checked).transpose()?;
+    let late = change.late_seconds.map(checked).transpose()?;
+    if change.late_percent.is_some() || late.is_some() {
+        let before = sandbox.azure.stragglers();
+        sandbox.azure.set_stragglers(Stragglers {
+            percent: change.late_percent.unwrap_or(before.percent),
+            lag: late.unwrap_or(before.lag),
+        });
+    }
     if let Some(lag) = logs {
         sandbox.azure.set_logs_lag(lag);
     }

@@ -13,7 +13,7 @@
 //! | `GET /api/mail?to=&after=` | the messages that arrived, the oldest first |
 //! | `GET /api/usage` | the true call counts by subscription, without lag |
 //! | `POST /api/webhooks/{event}/redeliver` | delivers an event once more |
-//! | `POST /api/lag` `{"reports_seconds", "logs_seconds", "meter_seconds", "logs_duplicated", "logs_lost_percent", "drafts_stand_still"}` | how late and how well usage shows up |
+//! | `POST /api/lag` `{"reports_seconds", "logs_seconds", "meter_seconds", "logs_duplicated", "logs_lost_percent", "late_percent", "late_seconds", "drafts_stand_still"}` | how late and how well usage shows up |
 //!
 //! An error is a JSON object with the member `error`, a sentence.
 

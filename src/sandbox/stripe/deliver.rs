@@ -158,7 +158,7 @@ fn send_as_played(stripe: &Stripe, agent: &ureq::Agent, parcel: Parcel, now: Dat
         Some(Kind::DuplicateWebhook) => (2, true),
         Some(Kind::LostWebhook) => (0, true),
         Some(Kind::TimeOutAfterEffect | Kind::ErrorAfterEffect) => (1, false),
-        // The mail kinds, and that of queries, mean nothing to a delivery; whoever asks for one gets an error.
+        // The mail kinds, and those of queries, mean nothing to a delivery; whoever asks for one gets an error.
         Some(
             Kind::TimeOut
             | Kind::TooManyRequests
@@ -166,6 +166,7 @@ fn send_as_played(stripe: &Stripe, agent: &ureq::Agent, parcel: Parcel, now: Dat
             | Kind::Nonsense
             | Kind::PartialAnswer
             | Kind::RefusedLater
+            | Kind::EmptyAnswer
             | Kind::RefusedMail
             | Kind::DeferredMail
             | Kind::DroppedMail

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::entra::{BadToken, check_bearer};
-use super::usage::{Bucket, Counts, Dimensions, Usage};
+use super::usage::{Bucket, Counts, Dimensions, Stragglers, Usage};
 use super::{Azure, WORKSPACE_ID};
 
 /// What a token must be for.
@@ -70,6 +70,11 @@ impl Logs {
     pub fn set_lag(&mut self, lag: TimeDelta) {
         self.rows.set_lag(lag);
         self.copies.set_lag(lag);
+    }
+
+    pub fn set_stragglers(&mut self, stragglers: Stragglers) {
+        self.rows.set_stragglers(stragglers);
+        self.copies.set_stragglers(stragglers);
     }
 
     /// Whether calls arrive twice, and how many of a hundred never do.

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Counts, Dimensions, Usage};
+use super::{Counts, Dimensions, Stragglers, Usage};
 
 /// `D` is [`Dimensions`], borrowed to be written.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Kept<D> {
     lag: TimeDelta,
+    #[serde(default)]
+    stragglers: Stragglers,
     series: Vec<Series<D>>,
 }
 
@@ -20,6 +22,9 @@ struct Series<D> {
     dimensions: D,
     /// By the second of the calls; one second can come several times.
     fresh: Vec<(i64, Counts)>,
+    /// The same of calls that show up late.
+    #[serde(default = "Vec::new")]
+    late: Vec<(i64, Counts)>,
     /// By the bucket's start.
     visible: Vec<(i64, Counts)>,
 }
@@ -29,6 +34,7 @@ impl<D> Series<D> {
         Self {
             dimensions,
             fresh: Vec::new(),
+            late: Vec::new(),
             visible: Vec::new(),
         }
     }
@@ -44,6 +50,13 @@ impl Serialize for Usage {
                 of_these.fresh.push((*second, *counts));
             }
         }
+        for (second, calls) in &self.late {
+            for (dimensions, counts) in calls {
+                let of_these = series.entry(dimensions);
+                let of_these = of_these.or_insert_with(|| Series::new(dimensions));
+                of_these.late.push((*second, *counts));
+            }
+        }
         for ((start, dimensions), counts) in &self.visible {
             let of_these = series.entry(dimensions);
             let of_these = of_these.or_insert_with(|| Series::new(dimensions));
@@ -51,6 +64,7 @@ impl Serialize for Usage {
         }
         let kept = Kept {
             lag: self.lag,
+            stragglers: self.stragglers,
             series: series.into_values().collect(),
         };
         kept.serialize(serializer)
@@ -61,12 +75,17 @@ impl From<Kept<Dimensions>> for Usage {
     fn from(kept: Kept<Dimensions>) -> Self {
         let mut usage = Self {
             lag: kept.lag,
+            stragglers: kept.stragglers,
             ..Self::default()
         };
         for series in kept.series {
             let dimensions = Arc::new(series.dimensions);
             for (second, counts) in series.fresh {
                 let calls = usage.fresh.entry(second).or_default();
+                calls.push((Arc::clone(&dimensions), counts));
+            }
+            for (second, counts) in series.late {
+                let calls = usage.late.entry(second).or_default();
                 calls.push((Arc::clone(&dimensions), counts));
             }
             for (start, counts) in series.visible {

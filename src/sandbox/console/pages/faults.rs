@@ -191,6 +191,10 @@ fn describe(kind: Kind) -> (&'static str, &'static str) {
             "200, but the event never counts, and Stripe reports it some seconds later; meter events \
              only",
         ),
+        Kind::EmptyAnswer => (
+            "Nothing of anybody",
+            "200 without any row; reports and queries of usage only",
+        ),
         Kind::LostWebhook => (
             "Lost",
             "the event never arrives; Stripe believes that it did",
@@ -229,6 +233,16 @@ fn lags(sandbox: &Sandbox) -> Markup {
                     div {
                         label for="meter" { "Meter events in Stripe's totals, after seconds" }
                         input #meter name="meter_seconds" type="number" min="0" value=(lag.meter_seconds) required;
+                    }
+                }
+                div.row {
+                    div {
+                        label for="late-percent" { "Calls that take longer than that, of a hundred" }
+                        input #late-percent name="late_percent" type="number" min="0" max="100" value=(lag.late_percent) required;
+                    }
+                    div {
+                        label for="late-seconds" { "These, in reports and logs, after seconds" }
+                        input #late-seconds name="late_seconds" type="number" min="0" value=(lag.late_seconds) required;
                     }
                 }
                 div {
