@@ -5,7 +5,7 @@ mod access;
 mod money;
 mod order;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -13,6 +13,7 @@ use serde_json::Value;
 use tollhouse::sandbox::Sandbox;
 
 use crate::consumer::Consumer;
+use crate::coverage::Coverage;
 use crate::effects::Effect;
 use crate::walk::Served;
 use crate::wire::Spell;
@@ -59,24 +60,18 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// What a run came across: one that never gets to a state says nothing about it.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Coverage(pub(crate) BTreeMap<String, u64>);
-
-impl Coverage {
-    fn saw(&mut self, what: &str) {
-        *self.0.entry(what.to_owned()).or_default() += 1;
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (what, count) in &other.0 {
-            *self.0.entry(what.clone()).or_default() += count;
-        }
-    }
+/// Checks all that has to hold; says what the run came across.
+pub(crate) fn check(world: &Evidence<'_>) -> Coverage {
+    access::check(world);
+    order::check(world);
+    let mut coverage = Coverage::default();
+    money::check(world, &mut coverage);
+    note_states(world, &mut coverage);
+    coverage
 }
 
-pub(crate) fn coverage(world: &Evidence<'_>) -> Coverage {
-    let mut coverage = Coverage::default();
+/// The states that subscriptions came to, and how their periods ended.
+fn note_states(world: &Evidence<'_>, coverage: &mut Coverage) {
     for event in &world.events {
         let object = &event["data"]["object"];
         let turned = !event["data"]["previous_attributes"]["status"].is_null();
@@ -95,13 +90,6 @@ pub(crate) fn coverage(world: &Evidence<'_>) -> Coverage {
             });
         }
     }
-    coverage
-}
-
-pub(crate) fn check(world: &Evidence<'_>) {
-    access::check(world);
-    order::check(world);
-    money::check(world);
 }
 
 fn text(value: &Value) -> &str {

@@ -15,14 +15,15 @@ const FAILS_LATER: &str = "4000000000000341";
 /// Has no money.
 const EMPTY_CARD: &str = "4000000000009995";
 const FORM: &str = "application/x-www-form-urlencoded";
-const PRODUCTS: [(u64, &str); 7] = [
+const PRODUCTS: [(u64, &str); 8] = [
     (2, "free"),
     (4, "developer"),
     (6, "payg"),
     (2, "basic"),
-    (2, "standard"),
-    (1, "pro"),
-    (2, "enterprise"),
+    (3, "standard"),
+    (3, "pro"),
+    (3, "enterprise"),
+    (3, "blocks"),
 ];
 /// Within this an order that is sent again is surely the same one.
 const RESUMED_FOR: TimeDelta = TimeDelta::hours(1);

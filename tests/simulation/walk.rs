@@ -1,11 +1,16 @@
 //! A run: a seed decides who does what and what goes wrong, until the faults stop and all that
 //! waits is done.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Days, NaiveTime, TimeDelta, Utc};
+use tollhouse::sandbox::faults::{Fault, Kind};
+use tollhouse::sandbox::journal::Side;
 
-use crate::checks::{self, Coverage};
+use crate::checks;
 use crate::consumer::{self, Consumer, Place};
+use crate::coverage::Coverage;
 use crate::dice::Dice;
+use crate::sources::{Lag, Outage};
+use crate::tariff::Plan;
 use crate::wire::{Journal, Moment, Spell, Weather};
 use crate::world::{Ground, World, start};
 
@@ -16,6 +21,8 @@ const LENGTHS: [(u64, u64); 5] = [(3, 34), (3, 45), (2, 50), (1, 60), (1, 80)];
 /// How long everything may take to come to rest once the faults have stopped: longer than Stripe
 /// repeats a delivery and than the backstop of an invoice.
 const REST: TimeDelta = TimeDelta::days(5);
+/// How far ahead a boundary may lie that people wait for.
+const AHEAD: TimeDelta = TimeDelta::days(3);
 
 /// Calls that the gateway served and that are to be paid.
 #[derive(Debug, Clone)]
@@ -30,6 +37,8 @@ pub(crate) struct Walk {
     pub(crate) served: Vec<Served>,
     dice: Dice,
     consumers: u64,
+    /// What the next deliveries are to meet.
+    post: Vec<Kind>,
 }
 
 impl Walk {
@@ -37,10 +46,15 @@ impl Walk {
         let mut dice = Dice::new(seed, OF_THE_WALK);
         let consumers = dice.between(1, crate::world::CONSUMERS as u64);
         Self {
-            world: World::resume(ground, seed),
+            world: {
+                let world = World::resume(ground, seed);
+                Lag::NONE.set(&world.sandbox);
+                world
+            },
             served: Vec::new(),
             dice,
             consumers,
+            post: Vec::new(),
         }
     }
 
@@ -64,9 +78,9 @@ impl Walk {
             &walk.world.spells,
         );
         evidence.effects = walk.world.board.effects();
-        checks::check(&evidence);
+        let coverage = checks::check(&evidence);
         drop(guard);
-        checks::coverage(&evidence)
+        coverage
     }
 
     /// Somebody does something, in some weather, and time goes on.
@@ -75,6 +89,11 @@ impl Walk {
         let from = self.world.now();
         self.world.board.set_weather(weather);
         self.trouble_the_post();
+        if self.dice.percent(25) {
+            let lag = Lag::throw(&mut self.dice);
+            lag.set(&self.world.sandbox);
+            lag.seen().for_each(|what| self.world.board.saw(what));
+        }
         if self.dice.percent(9) {
             let moment = *self.dice.pick(&[Moment::Before, Moment::After]);
             let requests = self.dice.below(12);
@@ -83,15 +102,74 @@ impl Walk {
         for _ in 0..self.dice.below(3) {
             self.act();
         }
-        let pause = consumer::pause(&mut self.dice);
-        let longest = self.dice.seconds(6 * 3_600, 24 * 3_600);
-        self.world.advance(pause, longest);
+        if self.dice.percent(20) {
+            self.call_about_a_boundary();
+        } else {
+            let pause = consumer::pause(&mut self.dice);
+            self.pass(pause);
+        }
         if self.dice.percent(3) {
             self.world.board.kill_now();
         }
         if !weather.is_clear() {
             let to = self.world.now();
             self.world.spells.push(Spell { from, to });
+        }
+    }
+
+    fn pass(&mut self, time: TimeDelta) {
+        let longest = self.dice.seconds(6 * 3_600, 24 * 3_600);
+        self.world.advance(time, longest);
+    }
+
+    /// Everybody calls in the last seconds before a moment at which calls begin to count elsewhere,
+    /// and in the first ones after it.
+    fn call_about_a_boundary(&mut self) {
+        let now = self.world.now();
+        let midnight = now.date_naive() + Days::new(1);
+        let midnight = midnight.and_time(NaiveTime::MIN).and_utc();
+        let period_end = self.next_period_end().filter(|end| *end < now + AHEAD);
+        let (boundary, what) = match period_end {
+            Some(end) if self.dice.percent(70) => (end, "calls about the end of a period"),
+            _ => (midnight, "calls before a midnight"),
+        };
+        let (before, after) = (self.dice.seconds(1, 3), self.dice.seconds(0, 2));
+        self.pass(boundary - before - now);
+        self.everybody_calls();
+        self.pass(before + after);
+        self.everybody_calls();
+        self.world.board.saw(what);
+    }
+
+    fn next_period_end(&self) -> Option<DateTime<Utc>> {
+        let now = self.world.now();
+        let subscriptions = self.world.sandbox.stripe.objects("subscription");
+        let ends = subscriptions.iter().filter_map(|subscription| {
+            let end = &subscription["items"]["data"][0]["current_period_end"];
+            DateTime::from_timestamp(end.as_i64()?, 0)
+        });
+        ends.filter(|end| *end > now + TimeDelta::seconds(3)).min()
+    }
+
+    fn everybody_calls(&mut self) {
+        for at in 0..usize::try_from(self.consumers).unwrap() {
+            self.call(at);
+        }
+    }
+
+    /// Does something that changes what calls count for, in the middle of calls.
+    fn call_about(&mut self, at: usize, change: impl FnOnce(usize, &mut World, &mut Dice)) {
+        let calls = self.dice.percent(50);
+        if calls {
+            self.call(at);
+        }
+        change(at, &mut self.world, &mut self.dice);
+        if calls {
+            self.call(at);
+            let moment = self.dice.seconds(0, 90);
+            self.pass(moment);
+            self.call(at);
+            self.world.board.saw("calls about a change");
         }
     }
 
@@ -103,13 +181,12 @@ impl Walk {
         Weather {
             stripe: percent(&mut self.dice),
             azure: percent(&mut self.dice),
+            outage: Outage::throw(&mut self.dice),
         }
     }
 
     /// Some of the next deliveries come late, twice, in another order or never, or are sent again.
     fn trouble_the_post(&mut self) {
-        use tollhouse::sandbox::faults::{Fault, Kind};
-        use tollhouse::sandbox::journal::Side;
         const KINDS: [Kind; 7] = [
             Kind::LostWebhook,
             Kind::DuplicateWebhook,
@@ -120,10 +197,21 @@ impl Walk {
             Kind::TimeOutAfterEffect,
         ];
         let faults = &self.world.sandbox.faults;
+        let mut played = std::mem::take(&mut self.post);
+        for left in faults.list() {
+            if let Some(at) = played.iter().position(|kind| *kind == left.kind) {
+                played.swap_remove(at);
+            }
+        }
+        for kind in played {
+            self.world.board.saw(&format!("{kind:?}"));
+        }
         faults.clear();
         for _ in 0..self.dice.below(4) {
+            let kind = *self.dice.pick(&KINDS);
+            self.post.push(kind);
             faults.add(Fault {
-                kind: *self.dice.pick(&KINDS),
+                kind,
                 side: Side::Webhook,
                 method: None,
                 path_contains: String::new(),
@@ -145,10 +233,10 @@ impl Walk {
                 }
             }
             6..=7 => Consumer::pay(at, world, dice),
-            8 => Consumer::have_it_ended(at, world, dice),
+            8 => self.call_about(at, Consumer::have_it_ended),
             9..=10 => Consumer::change_card(at, world, dice),
             11 => Consumer::pay_invoice(at, world, dice),
-            12..=13 => Consumer::cancel(at, world, dice),
+            12..=13 => self.call_about(at, Consumer::cancel),
             14 => Consumer::change_key(at, world, dice),
             _ => self.call(at),
         }
@@ -165,7 +253,8 @@ impl Walk {
         let (count, path) = consumer::burst(&mut self.dice);
         let gateway = &self.world.sandbox.gateway;
         let counts = gateway.serve_now(&subscription.primary_key, path, count);
-        let calls = counts.success + counts.other;
+        let plan = Plan::of(subscription.product().expect("it is for a product"));
+        let calls = plan.billable(counts);
         self.world.note(format_args!(
             "consumer {at} calls {path} {count} times, {calls} to be paid"
         ));
@@ -182,6 +271,7 @@ impl Walk {
         self.world.board.spare();
         self.world.board.set_weather(Weather::default());
         self.world.sandbox.faults.clear();
+        Lag::NONE.set(&self.world.sandbox);
         self.world.advance(REST, TimeDelta::hours(6));
     }
 }

@@ -26,9 +26,11 @@ use tollhouse::sandbox::journal::Side;
 use tollhouse::sandbox::observe::{Observer, observe};
 use tower::ServiceExt;
 
+use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::effects::{self, Effect, Effects};
 use crate::image::{self, Mark};
+use crate::sources::{self, Failing, Outage, Source};
 
 /// Nobody answers any more.
 #[derive(Debug, thiserror::Error)]
@@ -46,11 +48,13 @@ pub(crate) enum Moment {
     After,
 }
 
-/// How often a request goes wrong, in percent, by the vendor that it goes to.
+/// How often a request goes wrong, in percent, by the vendor that it goes to, and which source of
+/// usage always does.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Weather {
     pub(crate) stripe: u64,
     pub(crate) azure: u64,
+    pub(crate) outage: Option<Outage>,
 }
 
 impl Weather {
@@ -63,7 +67,7 @@ impl Weather {
     }
 
     pub(crate) fn is_clear(self) -> bool {
-        self.stripe == 0 && self.azure == 0
+        self.stripe == 0 && self.azure == 0 && self.outage.is_none()
     }
 }
 
@@ -82,6 +86,18 @@ const TROUBLES: [Trouble; 7] = [
 enum Trouble {
     Played(Kind),
     HangUp(Moment),
+}
+
+impl From<Failing> for Trouble {
+    fn from(failing: Failing) -> Self {
+        match failing {
+            Failing::Error => Self::Played(Kind::ErrorBeforeEffect),
+            Failing::Nonsense => Self::Played(Kind::Nonsense),
+            Failing::HangUp => Self::HangUp(Moment::Before),
+            Failing::Partial => Self::Played(Kind::PartialAnswer),
+            Failing::Nothing => Self::Played(Kind::EmptyAnswer),
+        }
+    }
 }
 
 /// What the wires share. One process is connected at a time.
@@ -110,6 +126,7 @@ pub(crate) struct Journal {
     pub(crate) requests: u64,
     pub(crate) troubles: u64,
     pub(crate) kills: u64,
+    pub(crate) seen: Coverage,
 }
 
 impl State {
@@ -149,6 +166,7 @@ impl State {
         self.app = None;
         self.kill = None;
         self.journal.kills += 1;
+        self.journal.seen.saw(&format!("killed {moment:?}"));
         self.note(format!("  killed {moment:?}"));
     }
 }
@@ -220,6 +238,10 @@ impl Switchboard {
         self.state().note(line);
     }
 
+    pub(crate) fn saw(&self, what: &str) {
+        self.state().journal.seen.saw(what);
+    }
+
     /// What the processes brought about at the vendors.
     pub(crate) fn effects(&self) -> Vec<Effect> {
         self.effects.lock().unwrap().clone()
@@ -263,7 +285,8 @@ impl Switchboard {
 
     /// A request of a process to a vendor.
     async fn call(&self, wire: &Wire, request: Request<Body>) -> Answer {
-        let (trouble, moment) = self.decide(wire, &request)?;
+        let (request, outage) = self.outage(wire, request).await;
+        let (trouble, moment) = self.decide(wire, &request, outage)?;
         if let Some(Trouble::Played(kind)) = trouble {
             wire.sandbox.faults.add(Fault {
                 kind,
@@ -290,10 +313,24 @@ impl Switchboard {
         }
     }
 
+    /// The outage that the request runs into.
+    async fn outage(&self, wire: &Wire, request: Request<Body>) -> (Request<Body>, Option<Outage>) {
+        let asked = Source::asked(request.uri().path());
+        let outage = self.state().weather.outage;
+        let outage = outage.filter(|outage| asked == Some(outage.source));
+        if outage.map(|outage| outage.failing) != Some(Failing::Nothing) {
+            return (request, outage);
+        }
+        let now = wire.sandbox.clock.now();
+        let (request, is_provisional) = sources::is_provisional(request, now).await;
+        (request, outage.filter(|_| is_provisional))
+    }
+
     fn decide(
         &self,
         wire: &Wire,
         request: &Request<Body>,
+        outage: Option<Outage>,
     ) -> Result<(Option<Trouble>, Option<Moment>), HungUp> {
         let mut state = self.state();
         if !state.is_alive(wire.generation) {
@@ -306,8 +343,13 @@ impl Switchboard {
             .dice
             .percent(percent)
             .then(|| *state.dice.pick(&TROUBLES));
+        let trouble = match outage {
+            Some(outage) => Some(outage.failing.into()),
+            None => trouble,
+        };
         let line = format!(
-            "    {} {} {}{}",
+            "    {} {} {} {}{}",
+            wire.sandbox.clock.now().format("%dT%H:%M"),
             wire.side.as_str(),
             request.method(),
             request.uri().path(),
@@ -320,8 +362,14 @@ impl Switchboard {
         }
         // Whoever gets the request knows that what led to it was done.
         state.durable = Mark::now(&state.store());
-        if trouble.is_some() {
+        if let Some(trouble) = trouble {
             state.journal.troubles += 1;
+            let what = match (outage, trouble) {
+                (Some(outage), _) => outage.to_string(),
+                (None, Trouble::Played(kind)) => format!("{kind:?}"),
+                (None, Trouble::HangUp(_)) => format!("{trouble:?}"),
+            };
+            state.journal.seen.saw(&what);
         }
         match trouble {
             Some(Trouble::HangUp(Moment::Before)) => Err(HungUp),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use http::{Request, Response};
 use tokio::runtime::Runtime;
 use tollhouse::app::set_up::SetUp;
@@ -20,9 +20,11 @@ use tower::ServiceExt;
 use crate::consumer::{Consumer, Page, Place};
 use crate::dice::Dice;
 use crate::image;
+use crate::sources::{SETTLE, Sources};
 use crate::wire::{self, Line, Spell, Switchboard};
 
-pub(crate) const CATALOGUE: &str = include_str!("../../payment/monetizationModels.json");
+/// All seven types of plan, in blocks that a walk fills, with rates that need rounding.
+pub(crate) const CATALOGUE: &str = include_str!("catalogue.json");
 pub(crate) const START: &str = "2026-01-12T09:20:00Z";
 /// How many consumers have an account when a run begins.
 pub(crate) const CONSUMERS: usize = 3;
@@ -92,6 +94,7 @@ pub(crate) struct World {
     pub(crate) spells: Vec<Spell>,
     stripe_pages: axum::Router,
     config: Config,
+    sources: Sources,
     catalogue: Catalogue,
     dice: Dice,
     /// When the product that is down comes back.
@@ -137,6 +140,9 @@ impl World {
                 }
             })
         }));
+        let sources = Sources::of(seed);
+        sources.set_up(&sandbox);
+        board.saw(sources.name());
         let mut world = Self {
             stripe_pages: sandbox.stripe.router(),
             sandbox,
@@ -144,6 +150,7 @@ impl World {
             consumers: ground.consumers.clone(),
             spells: Vec::new(),
             config: ground.config.clone(),
+            sources,
             catalogue: Catalogue::parse(CATALOGUE).unwrap(),
             dice: Dice::new(seed, OF_TIME),
             back_at: None,
@@ -169,6 +176,7 @@ impl World {
         config.stripe.api_base.clone_from(&lines[0].url);
         config.apim.arm_url.clone_from(&lines[1].url);
         config.apim.authority_url.clone_from(&lines[1].url);
+        self.sources.configure(&mut config, &lines[1].url);
         config.store.path = store;
         let clock = self.sandbox.clock.clone();
         let clock: Clock = Arc::new(move || clock.now());
@@ -194,8 +202,22 @@ impl World {
             // What falls due within minutes is done together, as by a server that is busy.
             let next = next.map_or(target, |due| due.max(now + MOMENT));
             let next = next.min(now + longest).min(target);
+            let next = self.closing_time(now, next).unwrap_or(next);
             self.sandbox.clock.advance_to(next);
         }
+    }
+
+    /// When drafts can be closed between `now` and `next`: half a day after their last day. A period
+    /// that was broken off leaves hours for it, so a product that is up gets its turn then.
+    fn closing_time(&self, now: DateTime<Utc>, next: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let midnight = now.date_naive().and_time(NaiveTime::MIN).and_utc();
+        let settled = [midnight, midnight + TimeDelta::days(1)].map(|day| day + SETTLE + MOMENT);
+        let time = settled
+            .into_iter()
+            .find(|time| now < *time && *time < next)?;
+        let invoices = self.sandbox.stripe.objects("invoice");
+        let is_open = invoices.iter().any(|invoice| invoice["status"] == "draft");
+        is_open.then_some(time)
     }
 
     /// Decides when a product that was just killed comes back.

@@ -1,82 +1,238 @@
-//! Money: every invoice says what was used and charges what that costs.
+//! Money: every period that ended is on one invoice, and the invoice has the calls that the gateway
+//! served in it, for what they cost.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
+use tollhouse::sandbox::journal::Side;
 
 use super::{Evidence, list, text, time};
+use crate::coverage::Coverage;
+use crate::tariff::Plan;
 use crate::wire::Spell;
 
-pub(super) fn check(world: &Evidence<'_>) {
-    every_invoice_is_right(world);
+pub(super) fn check(world: &Evidence<'_>, coverage: &mut Coverage) {
+    for subscription in &world.subscriptions {
+        let sold = Sold::new(world, subscription);
+        coverage.subscription_days += sold.days_of_life();
+        for invoice in &sold.invoices {
+            if sold.is_right(invoice) {
+                coverage.closed_periods += 1;
+                coverage.saw(&format!("a period of {}", sold.plan.kind()));
+            }
+        }
+        if sold.plan.is_metered() {
+            sold.has_every_period_on_one_invoice();
+        }
+    }
+    nobody_paid_anything_else(world);
+    note_free_calls(world, coverage);
 }
 
-/// The calls on an invoice are those that the gateway served in its period, and its amount is what
-/// the price list says of them.
-fn every_invoice_is_right(world: &Evidence<'_>) {
-    for invoice in &world.invoices {
-        let parent = &invoice["parent"]["subscription_details"]["subscription"];
-        let Some(subscription) = world.subscriptions.iter().find(|it| it["id"] == *parent) else {
-            continue;
+/// A subscription at Stripe, with its invoices.
+struct Sold<'a> {
+    world: &'a Evidence<'a>,
+    subscription: &'a Value,
+    plan: Plan,
+    invoices: Vec<&'a Value>,
+}
+
+/// A billing period, from its start on and before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Period {
+    start: DateTime<Utc>,
+    end: DateTime<Utc>,
+}
+
+impl<'a> Sold<'a> {
+    fn new(world: &'a Evidence<'a>, subscription: &'a Value) -> Self {
+        let of = |invoice: &&Value| {
+            invoice["parent"]["subscription_details"]["subscription"] == subscription["id"]
         };
-        let metered: Vec<&Value> = list(&invoice["lines"])
-            .iter()
-            .filter(|line| is_metered(line, subscription))
-            .collect();
-        if metered.is_empty()
-            || invoice["status"] == "draft"
-            || invoice["billing_reason"] == "subscription_create"
-        {
-            continue;
+        Self {
+            world,
+            subscription,
+            plan: Plan::of(text(&subscription["metadata"]["apim_product_id"])),
+            invoices: world.invoices.iter().filter(of).collect(),
         }
-        let period = (
-            time(metered[0]["period"]["start"].as_i64().unwrap()),
-            time(metered[0]["period"]["end"].as_i64().unwrap()),
-        );
-        // A day belongs to one period: of a subscription that ends in the middle of it, the calls
-        // that were still served on that day are billed too.
-        let served = served_until(world, text(parent), period.0, day_after(period.1));
-        let billed: u64 = metered.iter().map(|line| quantity(line)).sum();
-        let amount: i64 = metered
+    }
+
+    fn id(&self) -> &'a str {
+        text(&self.subscription["id"])
+    }
+
+    fn started(&self) -> DateTime<Utc> {
+        time(self.subscription["start_date"].as_i64().unwrap())
+    }
+
+    fn ended(&self) -> Option<DateTime<Utc>> {
+        self.subscription["ended_at"].as_i64().map(time)
+    }
+
+    fn days_of_life(&self) -> u64 {
+        let end = self.ended().unwrap_or_else(|| self.world.now());
+        u64::try_from((end - self.started()).num_days()).unwrap()
+    }
+
+    fn running(&self) -> Period {
+        let item = &list(&self.subscription["items"])[0];
+        Period {
+            start: time(item["current_period_start"].as_i64().unwrap()),
+            end: time(item["current_period_end"].as_i64().unwrap()),
+        }
+    }
+
+    /// Checks an invoice; says whether it closes a period.
+    fn is_right(&self, invoice: &Value) -> bool {
+        let lines = list(&invoice["lines"]);
+        let sum = lines
             .iter()
             .map(|line| line["amount"].as_i64().unwrap())
-            .sum();
-        let product = text(&subscription["metadata"]["apim_product_id"]);
-        let story = || {
-            format!(
-                "invoice {} for {product} of {parent}, {period:?}",
-                invoice["id"]
-            )
-        };
+            .sum::<i64>();
+        assert_eq!(invoice["total"], sum, "{}", self.story(invoice));
+        if !self.plan.is_metered() {
+            let whole = lines.len() == 1 && lines[0]["quantity"] == 1;
+            assert!(whole, "{}: {invoice:#}", self.story(invoice));
+            assert_eq!(sum, self.plan.cents(0), "{}", self.story(invoice));
+            return true;
+        }
+        if lines.is_empty() || invoice["billing_reason"] == "subscription_create" {
+            // A trial has an invoice of nothing.
+            assert_eq!(sum, 0, "{}", self.story(invoice));
+            return false;
+        }
+        if invoice["status"] == "draft" {
+            return false;
+        }
+        let served = self.served(period_of(invoice));
+        // A tier's fee has a line of its own, without a quantity.
+        let billed = self.calls_on(lines, served);
         assert!(
             billed <= served,
             "{}: {billed} billed, {served} served",
-            story()
+            self.story(invoice)
         );
         assert_eq!(
-            amount,
-            price(product, billed),
+            sum,
+            self.plan.cents(billed),
             "{}: {billed} calls",
-            story()
+            self.story(invoice)
         );
         assert!(
-            billed == served || had_an_excuse(world, invoice),
+            billed == served || self.had_an_excuse(invoice),
             "{}: {billed} billed, {served} served, and all was well",
-            story()
+            self.story(invoice)
         );
+        true
+    }
+
+    fn story(&self, invoice: &Value) -> String {
+        let (id, reason) = (&invoice["id"], &invoice["billing_reason"]);
+        let kind = self.plan.kind();
+        format!("invoice {id} ({reason}) for {kind} of {}", self.id())
+    }
+
+    /// The calls that are to be paid for a period. A day belongs to the period in which it starts;
+    /// the first day of a subscription has no other than the first.
+    fn served(&self, period: Period) -> u64 {
+        let is_first = period.start.date_naive() == self.started().date_naive();
+        let from = if is_first {
+            period.start
+        } else {
+            day_after(period.start)
+        };
+        let to = day_after(period.end);
+        let served = self.world.served.iter().filter(|served| {
+            served.subscription == self.id() && from <= served.at && served.at < to
+        });
+        served.map(|served| served.calls).sum()
+    }
+
+    /// Each period from the start to the one that runs, or to the end, is on an invoice, and none on
+    /// two.
+    fn has_every_period_on_one_invoice(&self) {
+        let mut periods: Vec<Period> = self
+            .invoices
+            .iter()
+            .filter(|invoice| {
+                let lines = list(&invoice["lines"]);
+                !lines.is_empty() && invoice["billing_reason"] != "subscription_create"
+            })
+            .map(|invoice| period_of(invoice))
+            .collect();
+        periods.sort_unstable();
+        let trial = self.subscription["trial_end"].as_i64().map(time);
+        let mut until = trial.unwrap_or_else(|| self.started());
+        for period in &periods {
+            assert_eq!(
+                period.start,
+                until,
+                "{} of {} is billed from there to {until}: {periods:?}",
+                self.id(),
+                self.plan.kind()
+            );
+            until = period.end;
+        }
+        if let Some(end) = self.billed_until(trial) {
+            assert_eq!(
+                until,
+                end,
+                "{} is billed up to there: {periods:?}",
+                self.id()
+            );
+        }
+    }
+
+    /// Where the invoices have to end.
+    fn billed_until(&self, trial: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+        let Period { start, end } = self.running();
+        let ended = self.ended().unwrap_or(start);
+        if trial.is_some_and(|trial| ended <= trial) {
+            return trial;
+        }
+        let was_broken_off = start < ended && ended < end;
+        if !was_broken_off {
+            return Some(ended);
+        }
+        // Whoever ends a subscription elsewhere has to ask for its last invoice: we always do.
+        let delete = format!("/v1/subscriptions/{}", self.id());
+        let by_us = self.world.effects.iter().any(|effect| {
+            (effect.side, effect.method.as_str()) == (Side::Stripe, "DELETE")
+                && effect.path == delete
+        });
+        Some(if by_us { ended } else { start })
+    }
+
+    /// The calls on an invoice. Where a line counts blocks, `served` of them if that comes to as many.
+    fn calls_on(&self, lines: &[Value], served: u64) -> u64 {
+        let quantity = |line: &Value| line["quantity"].as_u64().unwrap_or_default();
+        let quantity = lines.iter().map(quantity).sum();
+        match self.plan.package() {
+            Some(package) if served.div_ceil(package) == quantity => served,
+            Some(package) => quantity * package,
+            None => quantity,
+        }
+    }
+
+    /// An invoice that we finalized is exact. Stripe finalizes by itself an hour after the draft, or at
+    /// the backstop if it was claimed: only so is usage lost, and only when the product was down then,
+    /// or could not reach the others.
+    fn had_an_excuse(&self, invoice: &Value) -> bool {
+        let from = time(invoice["created"].as_i64().unwrap()) - TimeDelta::hours(1);
+        let finalized_at = &invoice["status_transitions"]["finalized_at"];
+        let to = time(finalized_at.as_i64().unwrap());
+        let met_trouble = |spell: &Spell| spell.from <= to && from <= spell.to;
+        !was_finalized_by_us(self.world, invoice) && self.world.spells.iter().any(met_trouble)
     }
 }
 
-/// The calls that the gateway served from `from` on and before `to`.
-fn served_until(
-    world: &Evidence<'_>,
-    subscription: &str,
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
-) -> u64 {
-    let served = world.served.iter().filter(|served| {
-        served.subscription == subscription && from <= served.at && served.at < to
-    });
-    served.map(|served| served.calls).sum()
+fn period_of(invoice: &Value) -> Period {
+    let period = &list(&invoice["lines"])[0]["period"];
+    Period {
+        start: time(period["start"].as_i64().unwrap()),
+        end: time(period["end"].as_i64().unwrap()),
+    }
 }
 
 /// The first midnight at or after `time`.
@@ -89,17 +245,6 @@ fn day_after(time: DateTime<Utc>) -> DateTime<Utc> {
     }
 }
 
-/// An invoice that we finalized is exact. Stripe finalizes by itself an hour after the draft, or at
-/// the backstop if it was claimed: only so is usage lost, and only when the product was down then,
-/// or could not reach the others.
-fn had_an_excuse(world: &Evidence<'_>, invoice: &Value) -> bool {
-    let from = time(invoice["created"].as_i64().unwrap()) - TimeDelta::hours(1);
-    let finalized_at = &invoice["status_transitions"]["finalized_at"];
-    let to = time(finalized_at.as_i64().unwrap());
-    let met_trouble = |spell: &Spell| spell.from <= to && from <= spell.to;
-    !was_finalized_by_us(world, invoice) && world.spells.iter().any(met_trouble)
-}
-
 /// Whether a request led to it.
 fn was_finalized_by_us(world: &Evidence<'_>, invoice: &Value) -> bool {
     world.events.iter().any(|event| {
@@ -109,28 +254,32 @@ fn was_finalized_by_us(world: &Evidence<'_>, invoice: &Value) -> bool {
     })
 }
 
-fn is_metered(line: &Value, subscription: &Value) -> bool {
-    let price = &line["pricing"]["price_details"]["price"];
-    list(&subscription["items"]).iter().any(|item| {
-        item["price"]["id"] == *price && item["price"]["recurring"]["usage_type"] == "metered"
-    })
+/// What a customer's cards were charged is what their invoices say was paid.
+fn nobody_paid_anything_else(world: &Evidence<'_>) {
+    let mut balances: BTreeMap<&str, i64> = BTreeMap::new();
+    let charges = world.sandbox.stripe.objects("charge");
+    for charge in charges.iter().filter(|charge| charge["paid"] == true) {
+        *balances.entry(text(&charge["customer"])).or_default() +=
+            charge["amount"].as_i64().unwrap();
+    }
+    for invoice in &world.invoices {
+        let paid = invoice["amount_paid"].as_i64().unwrap();
+        *balances.entry(text(&invoice["customer"])).or_default() -= paid;
+    }
+    balances.retain(|_, left| *left != 0);
+    assert!(
+        balances.is_empty(),
+        "charged beyond the invoices: {balances:?}"
+    );
 }
 
-fn quantity(line: &Value) -> u64 {
-    line["quantity"].as_u64().unwrap_or_default()
-}
-
-/// The price list of `payment/monetizationModels.json`, in cents: 1 unit = 100 calls.
-fn price(product: &str, calls: u64) -> i64 {
-    // Half a cent and more is a cent.
-    let per_hundred = |calls: u64, cents: u64| (calls * cents * 2 + 100) / 200;
-    let cents = match product {
-        "developer" => per_hundred(calls.saturating_sub(100), 20),
-        "payg" => per_hundred(calls, 15),
-        "standard" => 8_995 + per_hundred(calls.saturating_sub(100_000), 10),
-        "pro" => 44_995 + per_hundred(calls.saturating_sub(500_000), 6),
-        "enterprise" => 74_995 * calls.div_ceil(1_500_000).max(1),
-        other => panic!("{other} has no metered price"),
-    };
-    i64::try_from(cents).unwrap()
+fn note_free_calls(world: &Evidence<'_>, coverage: &mut Coverage) {
+    let is_free = |id: &str| id.starts_with("free_");
+    if world
+        .served
+        .iter()
+        .any(|served| is_free(&served.subscription) && served.calls > 0)
+    {
+        coverage.saw("calls of Free");
+    }
 }
