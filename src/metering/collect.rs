@@ -75,7 +75,8 @@ impl Metering {
         day: NaiveDate,
         now: DateTime<Utc>,
     ) -> Result<Collected, MeteringError> {
-        let rows = self.ask(&self.source, day, now)?;
+        let before = self.store.read(|db| usage::calls_of_everybody(db, day))?;
+        let rows = self.ask(&self.source, day, before, now)?;
         let mut problems = Vec::new();
         let opinion = match self.second_opinion(day, &rows, now) {
             Ok(opinion) => opinion,
@@ -107,16 +108,26 @@ impl Metering {
         Ok(change.wait()?)
     }
 
-    /// Asks a source, and writes down whether it answered.
+    /// Asks a source, and writes down whether it answered. One that has no call of anybody any more,
+    /// where it had `before`, did not: calls do not vanish.
     fn ask(
         &self,
         source: &UsageSource,
         day: NaiveDate,
+        before: u64,
         now: DateTime<Utc>,
     ) -> Result<Vec<UsageRow>, MeteringError> {
         let result = source.usage_by_subscription(day);
+        let result = result.map_err(MeteringError::from).and_then(|rows| {
+            let is_empty = rows.iter().all(|row| doubt::calls(row).total() == 0);
+            if is_empty && before > 0 {
+                return Err(MeteringError::Emptied(before));
+            }
+            Ok(rows)
+        });
         let name = source.name();
         let problem = result.as_ref().err().map(|error| {
+            let error = error.in_words();
             tracing::error!(source = name, %day, %error, "a usage source did not answer");
             format!("{name}: {error}. Nothing of that day is taken over; it is asked again.")
         });
@@ -124,7 +135,7 @@ impl Metering {
             findings::set(db, Kind::Unanswered, None, name, problem.as_deref(), now)
         });
         change.wait()?;
-        Ok(result?)
+        result
     }
 
     /// What the second source says of a settled day.
@@ -140,7 +151,7 @@ impl Metering {
         if now < period::settled(day, self.rules.settle) {
             return Ok(Opinion::None);
         }
-        let second = self.ask(&check.source, day, now)?;
+        let second = self.ask(&check.source, day, 0, now)?;
         let difference = doubt::difference(
             (self.source.name(), rows),
             (check.source.name(), &second),

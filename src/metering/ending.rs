@@ -261,7 +261,8 @@ impl Metering {
             MeteringError::Call(error) => (error.is_final(), CallError::retry_after(error)),
             MeteringError::Store(_)
             | MeteringError::UnknownProduct(_)
-            | MeteringError::Amount(_) => (false, None),
+            | MeteringError::Amount(_)
+            | MeteringError::Emptied(_) => (false, None),
         };
         // What nobody has refused is never given up: a subscription that should end costs money.
         let due_at = backoff::next_attempt(attempts, refused, asked, now)

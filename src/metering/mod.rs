@@ -98,12 +98,18 @@ pub enum MeteringError {
     UnknownProduct(String),
     #[error("the amount for {0} calls is out of range")]
     Amount(u64),
+    #[error("no call of anybody, where an earlier reading of the day had {0}")]
+    Emptied(u64),
 }
 
 impl MeteringError {
     /// Whether nobody knows what happened, because the other side did not really answer.
     fn is_outage(&self) -> bool {
-        matches!(self, Self::Call(error) if !error.is_final())
+        match self {
+            Self::Call(error) => !error.is_final(),
+            Self::Emptied(_) => true,
+            Self::Store(_) | Self::UnknownProduct(_) | Self::Amount(_) => false,
+        }
     }
 
     /// For the job's summary and the status page.
@@ -111,7 +117,7 @@ impl MeteringError {
         match self {
             Self::Call(error) => error.to_string(),
             Self::Store(error) => error.to_string(),
-            Self::UnknownProduct(_) | Self::Amount(_) => self.to_string(),
+            Self::UnknownProduct(_) | Self::Amount(_) | Self::Emptied(_) => self.to_string(),
         }
     }
 }

@@ -177,6 +177,15 @@ pub fn mark_collected(
     Ok(())
 }
 
+/// Everybody's calls of `day` as they were last read; 0 if they never were.
+pub fn calls_of_everybody(db: &Connection, day: NaiveDate) -> Result<u64, StoreError> {
+    let mut statement = db.prepare_cached("SELECT calls FROM collected_days WHERE day = ?1")?;
+    let calls: Option<Option<u64>> = statement
+        .query_row([day.to_string()], |row| row.get(0))
+        .optional()?;
+    Ok(calls.flatten().unwrap_or_default())
+}
+
 /// Everybody's calls of those of the `days` before `day` that were read, the newest first.
 pub fn calls_before(db: &Connection, day: NaiveDate, days: u32) -> Result<Vec<u64>, StoreError> {
     let first = day - chrono::Days::new(days.into());

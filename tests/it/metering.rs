@@ -442,6 +442,24 @@ fn a_source_that_is_down_for_36_days_alerts_and_what_is_left_is_filled_in() {
 }
 
 #[test]
+fn a_source_that_has_nothing_of_anybody_where_it_had_calls_is_asked_again() {
+    let (app, key) = with_payg("2026-01-15T10:20:30Z");
+    let late = serde_json::json!({"late_percent": 50, "late_seconds": 10 * 3_600});
+    app.console("/api/lag", &late);
+    app.advance_to("2026-02-14T20:00:00Z");
+    app.send_calls(&key, 100, TimeDelta::zero());
+    app.advance_to("2026-02-15T11:59:00Z");
+    // The first is turned down, because the token of the night has expired.
+    app.play(Kind::EmptyAnswer, Side::Azure, "GET", "/reports/", 2);
+    app.advance(TimeDelta::minutes(2));
+    assert_eq!(alerts(&app, "unanswered"), 1);
+    app.advance(TimeDelta::hours(1));
+    assert_eq!(alerts(&app, "unanswered"), 0);
+    app.advance(TimeDelta::days(2));
+    assert_eq!(billed(&app, id(&subscription(&app))), (100, 15));
+}
+
+#[test]
 fn nothing_of_anybody_after_a_week_with_calls_alerts_and_no_calls_of_one_does_not() {
     let (app, key) = with_payg("2026-01-15T10:20:30Z");
     app.send_calls(&key, 1_000, TimeDelta::days(10));
