@@ -1,5 +1,7 @@
 //! The consumers: what they do on the product's pages and on Stripe's.
 
+pub(crate) mod account;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,10 +10,13 @@ use tollhouse::sandbox::Sandbox;
 use tollhouse::sandbox::apim::model::Subscription;
 
 use crate::dice::Dice;
+use account::{Budget, Session};
 
 const GOOD_CARD: &str = "4242424242424242";
 /// Attaches and pays at once, but every later charge fails.
 const FAILS_LATER: &str = "4000000000000341";
+/// Pays, and the payer disputes each payment.
+const DISPUTES: &str = "4000000000000259";
 /// Has no money.
 const EMPTY_CARD: &str = "4000000000009995";
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -43,6 +48,9 @@ pub(crate) trait Place {
     fn ask_stripe(&mut self, request: Request<String>) -> Page;
 
     fn note(&self, text: std::fmt::Arguments<'_>);
+
+    /// Counts something that happened.
+    fn saw(&self, _: &str) {}
 
     /// What somebody would like to buy.
     fn wish(&self, dice: &mut Dice) -> &'static str {
@@ -90,6 +98,15 @@ pub(crate) struct Consumer {
     number: usize,
     cookie: String,
     csrf: String,
+    session: Session,
+    /// The one that is right; more of them while that is unclear.
+    passwords: Vec<String>,
+    /// `None` while it is unclear.
+    pub(crate) first_name: Option<String>,
+    /// Whether the consumer asked for the end of the account.
+    closes: bool,
+    /// The last one for each subscription.
+    pub(crate) budgets: BTreeMap<String, Budget>,
     pub(crate) purchases: Vec<Purchase>,
     /// The last wish for each subscription, as the product confirmed it.
     pub(crate) wishes: BTreeMap<String, Wish>,
@@ -131,6 +148,11 @@ impl Consumer {
             number,
             cookie: String::new(),
             csrf: String::new(),
+            session: Session::Open,
+            passwords: vec!["correct horse battery".to_owned()],
+            first_name: Some("Ada".to_owned()),
+            closes: false,
+            budgets: BTreeMap::new(),
             purchases: Vec::new(),
             wishes: BTreeMap::new(),
             orders: 0,
@@ -144,18 +166,23 @@ impl Consumer {
             ("first_name", "Ada"),
             ("last_name", "Lovelace"),
             ("email", &consumer.email),
-            ("password", "correct horse battery"),
+            ("password", &consumer.passwords[0]),
         ];
         let answer = consumer.post(world, "/register", &fields).unwrap();
         assert_eq!(answer.status, 303, "{}", answer.body);
         consumer.take_cookie(&answer);
         let page = consumer.get(world, "/plans").unwrap();
-        let csrf = page.between("name=\"csrf-token\" content=\"", "\"");
-        csrf.unwrap().clone_into(&mut consumer.csrf);
+        consumer.read_token(&page);
         let users = world.sandbox().azure.users();
         let user = users.iter().find(|user| user.email == consumer.email);
         consumer.user_id.clone_from(&user.unwrap().id);
         consumer
+    }
+
+    /// Reads the token of the session's forms.
+    fn read_token(&mut self, page: &Page) {
+        let csrf = page.between("name=\"csrf-token\" content=\"", "\"");
+        csrf.unwrap().clone_into(&mut self.csrf);
     }
 
     fn take_cookie(&mut self, page: &Page) {
@@ -252,13 +279,24 @@ impl Consumer {
         let Some(which) = world.consumers()[at].purchases.iter().position(open) else {
             return;
         };
-        let card = dice.weighted(&[(6, GOOD_CARD), (4, FAILS_LATER), (1, EMPTY_CARD)]);
+        let cards = [
+            (6, GOOD_CARD),
+            (4, FAILS_LATER),
+            (1, EMPTY_CARD),
+            (2, DISPUTES),
+        ];
+        let card = dice.weighted(&cards);
         let page = world.consumers()[at].purchases[which].payment_page.clone();
         world.note(format_args!("consumer {at} pays with {card}"));
         let answer = send_card(world, &page.unwrap(), card);
         let purchase = &mut world.consumers()[at].purchases[which];
         if answer.status == 303 {
             purchase.is_done = true;
+            world.saw(if card == DISPUTES {
+                "paid, and disputed"
+            } else {
+                "paid"
+            });
         } else if answer.status == 410 {
             // Too late: the session has expired.
             world.consumers()[at].purchases.remove(which);
@@ -279,38 +317,10 @@ impl Consumer {
             return;
         };
         let card = dice.weighted(&[(5, GOOD_CARD), (3, FAILS_LATER)]);
-        send_card(world, &format!("{}/card", path_of(&session)), card);
-    }
-
-    /// Has the operator end a subscription in Stripe's Dashboard: at the end of its period, at
-    /// once, or not after all.
-    pub(crate) fn have_it_ended(at: usize, world: &mut impl Place, dice: &mut Dice) {
-        let consumer = world.consumers()[at].clone();
-        let Some(id) = consumer.pick_paid(world.sandbox(), dice) else {
-            return;
-        };
-        let end = dice.weighted(&[(5, End::WithThePeriod), (2, End::Now), (2, End::Never)]);
-        world.note(format_args!("consumer {at} has {id} end {end:?}"));
-        world.consumers()[at].wish(&id, Wish::Unclear);
-        let (method, field) = match end {
-            End::WithThePeriod => ("POST", "true"),
-            End::Never => ("POST", "false"),
-            End::Now => ("DELETE", ""),
-        };
-        let fields = [("cancel_at_period_end", field)];
-        let fields = if end == End::Now {
-            &[][..]
-        } else {
-            &fields[..]
-        };
-        let key = format!("Bearer {}", tollhouse::sandbox::stripe::SECRET_KEY);
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("/v1/subscriptions/{id}"))
-            .header("content-type", FORM)
-            .header("authorization", key);
-        // What has ended already is refused.
-        world.ask_stripe(request.body(encoded(fields)).unwrap());
+        let page = send_card(world, &format!("{}/card", path_of(&session)), card);
+        if page.status == 303 {
+            world.saw("another card");
+        }
     }
 
     /// Asks on the product's pages for the end of a subscription, or takes that back.
@@ -337,11 +347,12 @@ impl Consumer {
         // Whoever is sent elsewhere may buy it anew: it has ended already.
         let is_agreed = answer.location.is_some_and(|location| location == own);
         let wish = if is_agreed { wish } else { Wish::Unclear };
+        world.saw(&format!("asked for: {wish:?}"));
         world.consumers()[at].wish(&id, wish);
     }
 
     /// Nothing takes the place of an end at once.
-    fn wish(&mut self, id: &str, wish: Wish) {
+    pub(crate) fn wish(&mut self, id: &str, wish: Wish) {
         let last = self.wishes.entry(id.to_owned()).or_insert(wish);
         if *last != Wish::End {
             *last = wish;
@@ -371,12 +382,14 @@ impl Consumer {
             ("fingerprint", fingerprint),
         ];
         for _ in 0..times {
-            consumer.post(world, &path, &fields);
+            if consumer.post(world, &path, &fields).is_some() {
+                world.saw("another key");
+            }
         }
     }
 
     /// One of the subscriptions that Stripe bills.
-    fn pick_paid(&self, sandbox: &Sandbox, dice: &mut Dice) -> Option<String> {
+    pub(crate) fn pick_paid(&self, sandbox: &Sandbox, dice: &mut Dice) -> Option<String> {
         let mut held = self.held(sandbox);
         held.retain(|subscription| subscription.id.starts_with("sub_"));
         (!held.is_empty()).then(|| dice.pick(&held).id.clone())
@@ -395,7 +408,9 @@ impl Consumer {
         world.note(format_args!("consumer {at} pays invoice {id}"));
         let url = path_of(invoice["hosted_invoice_url"].as_str().unwrap());
         let card = dice.weighted(&[(5, GOOD_CARD), (1, EMPTY_CARD)]);
-        send_card(world, &url, card);
+        if send_card(world, &url, card).status == 303 {
+            world.saw("an invoice paid late");
+        }
     }
 
     /// The subscriptions that APIM has for the consumer.
@@ -407,14 +422,6 @@ impl Consumer {
         });
         held
     }
-}
-
-/// When a subscription ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    WithThePeriod,
-    Now,
-    Never,
 }
 
 fn send_card(world: &mut impl Place, path: &str, card: &str) -> Page {
@@ -432,7 +439,7 @@ fn stripe_form(path: &str, fields: &[(&str, &str)]) -> Request<String> {
     request.body(encoded(fields)).unwrap()
 }
 
-fn encoded(fields: &[(&str, &str)]) -> String {
+pub(crate) fn encoded(fields: &[(&str, &str)]) -> String {
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.extend_pairs(fields).finish()
 }

@@ -5,7 +5,44 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// What the first 200 seeds come across, all together.
-pub(crate) const SEEN: [&[&str]; 5] = [&STATES, &CLOSED, &BILLED, &READ, &WENT_WRONG];
+pub(crate) const SEEN: [&[&str]; 7] = [
+    &BY_CONSUMERS,
+    &BY_OPERATORS,
+    &STATES,
+    &CLOSED,
+    &BILLED,
+    &READ,
+    &WENT_WRONG,
+];
+/// What consumers did, and the product or Stripe confirmed.
+const BY_CONSUMERS: [&str; 13] = [
+    "paid",
+    "paid, and disputed",
+    "an invoice paid late",
+    "another card",
+    "another key",
+    "another name",
+    "another password",
+    "a budget",
+    "a budget that stops",
+    "asked for: End",
+    "asked for: EndWithThePeriod",
+    "asked for: Keep",
+    "a closed account",
+];
+/// What operators did at Stripe.
+const BY_OPERATORS: [&str; 10] = [
+    "an operator's end: WithThePeriod",
+    "an operator's end: Now",
+    "an operator's end: Never",
+    "pause_collection[behavior]: 'keep_as_draft'",
+    "pause_collection[behavior]: 'void'",
+    "pause_collection[behavior]: 'mark_uncollectible'",
+    "pause_collection: ''",
+    "a refund",
+    "a dispute won",
+    "a dispute lost",
+];
 /// The states of subscriptions.
 const STATES: [&str; 5] = ["trialing", "active", "past_due", "unpaid", "canceled"];
 /// The ends of billing periods.

@@ -13,6 +13,7 @@ mod dice;
 mod effects;
 mod image;
 mod kill;
+mod operator;
 mod sources;
 mod tariff;
 mod walk;

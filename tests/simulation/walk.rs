@@ -9,6 +9,7 @@ use crate::checks;
 use crate::consumer::{self, Consumer, Place};
 use crate::coverage::Coverage;
 use crate::dice::Dice;
+use crate::operator;
 use crate::sources::{Lag, Outage};
 use crate::tariff::Plan;
 use crate::wire::{Journal, Moment, Spell, Weather};
@@ -224,21 +225,43 @@ impl Walk {
     fn act(&mut self) {
         let at = usize::try_from(self.dice.below(self.consumers)).unwrap();
         let (world, dice) = (&mut self.world, &mut self.dice);
-        match dice.below(24) {
-            0..=5 => {
+        match dice.below(32) {
+            0..=9 => self.call(at),
+            10..=11 => Consumer::pay(at, world, dice),
+            12 => Consumer::pay_invoice(at, world, dice),
+            13 => self.call_about(at, Consumer::have_it_ended),
+            14 => self.call_about(at, operator::pause_collection),
+            15 => operator::pay_back(world, dice),
+            page => {
+                if Consumer::is_signed_in(at, world) {
+                    self.act_on_a_page(at, page);
+                }
+            }
+        }
+    }
+
+    /// Somebody who is signed in does something on one of the product's pages.
+    fn act_on_a_page(&mut self, at: usize, page: u64) {
+        let (world, dice) = (&mut self.world, &mut self.dice);
+        match page {
+            16..=21 => {
                 Consumer::order(at, world, dice);
                 // Most go on to the payment page at once; it is open for two hours.
                 if dice.percent(85) {
                     Consumer::pay(at, world, dice);
                 }
             }
-            6..=7 => Consumer::pay(at, world, dice),
-            8 => self.call_about(at, Consumer::have_it_ended),
-            9..=10 => Consumer::change_card(at, world, dice),
-            11 => Consumer::pay_invoice(at, world, dice),
-            12..=13 => self.call_about(at, Consumer::cancel),
-            14 => Consumer::change_key(at, world, dice),
-            _ => self.call(at),
+            22..=23 => Consumer::change_card(at, world, dice),
+            24..=25 => self.call_about(at, Consumer::cancel),
+            26 => Consumer::change_key(at, world, dice),
+            27..=28 => self.call_about(at, Consumer::set_budget),
+            29 => Consumer::change_name(at, world, dice),
+            30 if dice.percent(50) => Consumer::change_password(at, world, dice),
+            30 => {}
+            _ if dice.percent(20) => {
+                self.call_about(at, |at, world, _| Consumer::close_account(at, world));
+            }
+            _ => {}
         }
     }
 
@@ -273,6 +296,9 @@ impl Walk {
         self.world.sandbox.faults.clear();
         Lag::NONE.set(&self.world.sandbox);
         self.world.advance(REST, TimeDelta::hours(6));
+        for at in 0..self.world.consumers.len() {
+            Consumer::is_signed_in(at, &mut self.world);
+        }
     }
 }
 

@@ -288,6 +288,10 @@ impl Place for World {
         })
     }
 
+    fn saw(&self, what: &str) {
+        self.board.saw(what);
+    }
+
     fn note(&self, text: std::fmt::Arguments<'_>) {
         let at = self.now().format("%m-%dT%H:%M:%S");
         self.board.note(format!("{at} {text}"));

@@ -6,8 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use tollhouse::sandbox::apim::model::SubscriptionState;
 
+use super::money::Sold;
 use super::{Evidence, ids, text, time};
-use crate::consumer::Wish;
+use crate::consumer::account::Budget;
+use crate::consumer::{Consumer, Wish};
 
 /// `access.past_due_grace_days` as the product comes.
 const GRACE: TimeDelta = TimeDelta::days(7);
@@ -20,6 +22,8 @@ pub(super) fn check(world: &Evidence<'_>) {
     nobody_has_what_nobody_sold(world);
     what_was_paid_for_is_there(world);
     every_wish_came_true(world);
+    everybody_is_called_by_their_name(world);
+    nothing_is_left_of_a_closed_account(world);
 }
 
 /// The table: what a subscription's holder may do, by its state at Stripe.
@@ -49,6 +53,35 @@ fn due_access(world: &Evidence<'_>, subscription: &Value) -> Vec<Option<Subscrip
     }
 }
 
+fn owner<'a>(world: &Evidence<'a>, subscription: &Value) -> Option<&'a Consumer> {
+    let user = &subscription["metadata"]["apim_user_id"];
+    let mut consumers = world.consumers.iter();
+    consumers.find(|consumer| *user == consumer.user_id.as_str())
+}
+
+/// What would be active is suspended while the budget that its consumer set is used up, if that is
+/// what they want.
+fn within_budget(
+    world: &Evidence<'_>,
+    subscription: &Value,
+    due: Vec<Option<SubscriptionState>>,
+) -> Vec<Option<SubscriptionState>> {
+    use SubscriptionState::{Active, Suspended};
+    if due != [Some(Active)] || subscription["status"] == "trialing" {
+        return due;
+    }
+    let budgets = owner(world, subscription).map(|owner| &owner.budgets);
+    let budget = budgets.and_then(|budgets| budgets.get(text(&subscription["id"])));
+    match budget {
+        None | Some(Budget::None | Budget::UpTo { stops: false, .. }) => due,
+        Some(Budget::Unclear) => vec![Some(Active), Some(Suspended)],
+        Some(Budget::UpTo { cents, .. }) => {
+            let used = Sold::new(world, subscription).so_far();
+            vec![Some(if used >= *cents { Suspended } else { Active })]
+        }
+    }
+}
+
 /// When Stripe turned a subscription over to `past_due`, by its events.
 fn past_due_since(world: &Evidence<'_>, id: &str) -> DateTime<Utc> {
     let turned = world.events.iter().rev().find(|event| {
@@ -66,7 +99,10 @@ fn every_subscription_has_the_access_that_is_due(world: &Evidence<'_>) {
         let id = text(&subscription["id"]);
         let held = world.sandbox.azure.subscription(id);
         let state = held.as_ref().map(|held| held.state);
-        let due = due_access(world, subscription);
+        if owner(world, subscription).is_some_and(Consumer::has_closed) {
+            continue;
+        }
+        let due = within_budget(world, subscription, due_access(world, subscription));
         let never_seen = state.is_none() && subscription["status"] == "canceled";
         assert!(
             due.contains(&state) || never_seen,
@@ -103,7 +139,7 @@ fn nobody_has_what_nobody_sold(world: &Evidence<'_>) {
 
 /// Whoever was told that all is well has something to show for it.
 fn what_was_paid_for_is_there(world: &Evidence<'_>) {
-    for consumer in world.consumers {
+    for consumer in world.consumers.iter().filter(|it| !it.has_closed()) {
         let done = consumer
             .purchases
             .iter()
@@ -141,5 +177,33 @@ fn every_wish_came_true(world: &Evidence<'_>) {
             Wish::Unclear => true,
         };
         assert!(is_true, "{id} was to {wish:?}: {subscription:#}");
+    }
+}
+
+/// Azure knows everybody by the names that they have here.
+fn everybody_is_called_by_their_name(world: &Evidence<'_>) {
+    for consumer in world.consumers.iter().filter(|it| !it.has_closed()) {
+        let user = world.sandbox.azure.user(&consumer.user_id).unwrap();
+        if let Some(name) = &consumer.first_name {
+            assert_eq!(user.first_name, *name, "{}", consumer.email);
+        }
+    }
+}
+
+/// A closed account has ended everywhere: nothing more is sold to it, and Azure knows it no more.
+fn nothing_is_left_of_a_closed_account(world: &Evidence<'_>) {
+    for consumer in world.consumers.iter().filter(|it| it.has_closed()) {
+        let email = &consumer.email;
+        assert_eq!(world.sandbox.azure.user(&consumer.user_id), None, "{email}");
+        let held = consumer.held(world.sandbox);
+        assert!(held.is_empty(), "{email} still has {held:#?}");
+        for subscription in &world.subscriptions {
+            let is_theirs = subscription["metadata"]["apim_user_id"] == consumer.user_id.as_str();
+            let status = text(&subscription["status"]);
+            assert!(
+                !is_theirs || matches!(status, "canceled" | "incomplete_expired"),
+                "{email} still has {subscription:#}"
+            );
+        }
     }
 }

@@ -17,6 +17,7 @@ pub(super) fn check(world: &Evidence<'_>) {
     nothing_is_stuck(world);
     every_event_was_taken_once(world);
     no_effect_happened_twice(world);
+    every_refund_and_dispute_is_shown(world);
 }
 
 /// A meter tells only customers apart (D3).
@@ -179,8 +180,8 @@ fn once(effect: &Effect) -> Option<String> {
     Some(what)
 }
 
-/// A draft may wait only while nobody is to be charged for it: its subscription is unpaid, and
-/// Stripe does not finalize it either.
+/// A draft may wait only while nobody is to be charged for it: its subscription is unpaid, or the
+/// merchant does not collect, and Stripe does not finalize it either.
 fn what_waits_is_not_to_be_charged(world: &Evidence<'_>, db: &rusqlite::Connection) {
     let question = "SELECT invoice_id, subscription_id FROM invoices WHERE state = 'waiting'";
     let mut statement = db.prepare(question).unwrap();
@@ -195,9 +196,10 @@ fn what_waits_is_not_to_be_charged(world: &Evidence<'_>, db: &rusqlite::Connecti
         };
         let subscription = find(&world.subscriptions, &subscription);
         let invoice = find(&world.invoices, &invoice);
-        assert_eq!(
-            (text(&subscription["status"]), &invoice["auto_advance"]),
-            ("unpaid", &Value::Bool(false)),
+        let is_spared =
+            subscription["status"] == "unpaid" || !subscription["pause_collection"].is_null();
+        assert!(
+            is_spared && invoice["auto_advance"] == false,
             "a draft waits for nothing: {invoice:#}"
         );
     }
@@ -210,4 +212,23 @@ fn listens(endpoints: &[Value], event_type: &str) -> bool {
             .iter()
             .any(|asked| asked == event_type || asked == "*")
     })
+}
+
+/// Whatever went back to a payer, or may, is on the product's pages as it stands.
+fn every_refund_and_dispute_is_shown(world: &Evidence<'_>) {
+    let db = rusqlite::Connection::open(&world.store).unwrap();
+    let mut statement = db
+        .prepare("SELECT status FROM reversals WHERE reversal_id = ?1")
+        .unwrap();
+    for kind in ["refund", "dispute"] {
+        for reversal in world.sandbox.stripe.objects(kind) {
+            let id = text(&reversal["id"]);
+            let shown: Option<String> = statement.query_row([id], |row| row.get(0)).ok();
+            assert_eq!(
+                shown.as_deref(),
+                reversal["status"].as_str(),
+                "{reversal:#}"
+            );
+        }
+    }
 }
