@@ -24,7 +24,6 @@ use crate::outbound::{
 use crate::secret::Secret;
 
 const SIDE: &str = "Log Analytics";
-const ATTEMPTS: u32 = 3;
 /// What a query may take at Azure, in seconds: its own default, asked for in so many words.
 const WAIT_SECONDS: u64 = 180;
 /// Azure gives up first, and says so.
@@ -53,7 +52,7 @@ pub struct Logs {
 
 impl Logs {
     pub fn new(apim: &config::Apim, settings: &config::LogAnalytics) -> Self {
-        let patience = Patience::new(ATTEMPTS, apim.timeout * 2);
+        let patience = Patience::new(apim.attempts, apim.timeout * 2);
         Self {
             outbound: Outbound::new(DIALECT, QUERY_TIMEOUT, patience),
             credentials: Credentials::with_scope(apim, patience, SIDE, &settings.scope),

@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate, TimeZone, Utc};
 use serde_json::{Value, json};
 
 use super::arm::Arm;
+use super::logs::Logs;
 use super::{
     Apim, Delegation, NewProduct, NewSubscription, NewUser, SubscriptionState, UsageRow, UserState,
 };
@@ -451,4 +452,25 @@ fn a_busy_azure_is_asked_again() {
     let keys = apim(&server).keys("sub_1").unwrap();
     assert_eq!((keys.primary.expose(), keys.secondary.expose()), ("a", "b"));
     assert_eq!(format!("{:?}", keys.primary), "***");
+}
+
+#[test]
+fn a_query_of_the_logs_is_tried_as_often_as_any_call_to_azure() {
+    let server = Server::start(|seen, _| match seen.target.as_str() {
+        TOKEN => ok(&json!({"access_token": "t", "expires_in": 3600, "token_type": "Bearer"})),
+        _ => reply(500, "{}"),
+    });
+    let settings = config::LogAnalytics {
+        workspace_id: "w".to_owned(),
+        query_url: server.url.clone(),
+        scope: "s".to_owned(),
+    };
+    let logs = Logs::new(&config::testing::apim(&server.url), &settings);
+    let day = "2026-03-01".parse().unwrap();
+    assert!(logs.usage_by_subscription(day).is_err());
+    let queries = server
+        .seen()
+        .into_iter()
+        .filter(|seen| seen.target != TOKEN);
+    assert_eq!(queries.count(), 1, "the setting says one");
 }
