@@ -94,10 +94,14 @@ impl Users {
         match closing.step {
             Step::Purchases => self.call_off_purchases(closing, now),
             Step::Subscriptions => self.end_subscriptions(closing, now),
-            Step::User => Ok(match self.apim.delete_user(&closing.user_id)? {
-                Deletion::Done => Next::Step(Step::Done),
-                Deletion::UnderWay(location) => Next::Deleting(location),
-            }),
+            Step::User => match self.apim.delete_user(&closing.user_id)? {
+                Deletion::UnderWay(location) => Ok(Next::Deleting(location)),
+                // A 200 of whoever stands in between would say so too: the user itself tells.
+                Deletion::Done => Ok(match self.apim.get_user(&closing.user_id)? {
+                    None => Next::Step(Step::Done),
+                    Some(_) => Next::At(now + PAUSE),
+                }),
+            },
             Step::Deleting => self.await_deletion(closing, now),
             Step::Done => Ok(Next::Step(Step::Done)),
         }

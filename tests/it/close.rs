@@ -117,6 +117,19 @@ fn an_account_without_subscriptions_closes_within_minutes() {
 }
 
 #[test]
+fn an_account_is_closed_only_when_its_user_is_gone() {
+    let app = TestApp::start();
+    let browser = consumer(&app, "nonsense@example.com");
+    let user = user_id(&app, "nonsense@example.com");
+    app.play(Kind::Nonsense, Side::Azure, "DELETE", "/users/", 1);
+    close(&app, &browser);
+    app.settle();
+    assert!(!is_gone(&app, &user));
+    app.advance(TimeDelta::minutes(5));
+    assert!(is_gone(&app, &user));
+}
+
+#[test]
 fn nobody_pays_after_closing() {
     let app = TestApp::start();
     let browser = consumer(&app, "paying@example.com");
