@@ -74,11 +74,14 @@ impl Stripe {
         let mut path = Some(format!("/v2/core/events?{}", query.finish()));
         let mut events = Vec::new();
         for _ in 0..PAGES_MAX {
-            let Some(next) = path else { break };
+            let Some(next) = path.take() else { break };
             let page: WirePage = self.transport.get_v2(OPERATION, &next)?;
             events.extend(page.data.iter().filter_map(Event::read));
             // Part of an address on Stripe's side; anything else would leave it.
             path = page.next_page_url.filter(|next| next.starts_with("/v2/"));
+        }
+        if path.is_some() {
+            tracing::warn!("there are more errors of meters than are read at once");
         }
         Ok(events)
     }

@@ -132,7 +132,7 @@ fn two_events_for_one_change_do_it_once() {
 }
 
 #[test]
-fn a_thin_event_about_a_meter_is_kept_and_explained() {
+fn a_thin_event_that_stripe_does_not_know_is_kept_and_explained() {
     let app = TestApp::start();
     let body = json!({
         "id": "evt_meter",
@@ -142,10 +142,11 @@ fn a_thin_event_about_a_meter_is_kept_and_explained() {
         "related_object": {"id": "mtr_1", "type": "billing.meter", "url": "/v1/billing/meters/mtr_1"},
     });
     assert_eq!(deliver_signed(&app, &body.to_string()).status, 200);
+    app.settle();
     assert_eq!((count(&app, "ignored"), count(&app, "waiting")), (1, 0));
     let events = app.status_page("/").text("#inbox");
     assert!(
-        events.contains("could not count a usage report"),
+        events.contains("Stripe does not know the event"),
         "{events}"
     );
 }

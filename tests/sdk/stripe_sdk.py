@@ -36,6 +36,18 @@ class Hook(BaseHTTPRequestHandler):
         pass
 
 
+class ThinHook(Hook):
+    """An endpoint that takes all deliveries."""
+
+    thin = []
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        ThinHook.thin.append((body, self.headers["stripe-signature"]))
+        self.send_response(200)
+        self.end_headers()
+
+
 def products_and_prices():
     product = v1.products.create({"name": f"Basic {RUN}", "metadata": {"a": "1", "b": "2"}})
     product = v1.products.update(product.id, {"metadata": {"a": "", "c": "3"}})
@@ -241,15 +253,50 @@ def signed(endpoint, delivery):
     return client.construct_event(body, signature, endpoint.secret)
 
 
+def meter_errors(meter):
+    """A report for a customer that is not there is taken, and told of by a thin event."""
+    server = HTTPServer(("127.0.0.1", 0), ThinHook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    v2 = client.v2.core
+    destination = v2.event_destinations.create({
+        "name": f"Errors {RUN}",
+        "type": "webhook_endpoint",
+        "event_payload": "thin",
+        "enabled_events": ["v1.billing.meter.error_report_triggered"],
+        "webhook_endpoint": {"url": f"http://127.0.0.1:{server.server_port}/thin"},
+        "include": ["webhook_endpoint.signing_secret"],
+    })
+    v1.billing.meter_events.create({
+        "event_name": meter.event_name,
+        "payload": {"stripe_customer_id": "cus_gone", "value": "1"},
+        "identifier": f"gone-{RUN}",
+    })
+    console("/api/clock/advance", seconds=11)
+    body, signature = wait_for(lambda: ThinHook.thin and ThinHook.thin[0], "a thin event")
+    secret = destination.webhook_endpoint.signing_secret
+    notification = client.parse_event_notification(body, signature, secret)
+    check(notification.related_object.id == meter.id, "the meter of a thin event")
+    event = notification.fetch_event()
+    kind = event.data.reason.error_types[0]
+    check(kind.code == "meter_event_customer_not_found", "what was wrong")
+    check(kind.sample_errors[0].request.identifier == f"gone-{RUN}", "with which report")
+    listed = v2.events.list({"types": [event.type], "object_id": meter.id})
+    check([one.id for one in listed.data] == [event.id], "the list of thin events")
+    v2.event_destinations.delete(destination.id)
+    refused(stripe.InvalidRequestError, lambda: v2.event_destinations.retrieve(destination.id))
+
+
 def main():
     refused(stripe.AuthenticationError, lambda: connect("sk_test_x").v1.products.list())
     product = products_and_prices()
-    tiers(product, meters())
+    meter = meters()
+    tiers(product, meter)
     paging()
     idempotency()
     bad_days()
     customers()
     webhooks()
+    meter_errors(meter)
     print("the Python SDK finds catalogue, meters and webhooks as documented")
 
 
