@@ -33,6 +33,8 @@ use world::Ground;
 const SEEDS: u64 = 200;
 /// How many steps before a failure are shown.
 const SHOWN: usize = 40;
+/// After how many seeds a long run says how far it has come.
+const STRETCH: u64 = 500;
 /// Runs at once: a little more than the processors that they wait for.
 const THREADS: usize = 3;
 
@@ -107,8 +109,16 @@ fn whatever_goes_wrong_all_is_well_in_the_end() {
                     totals.kills += journal.kills;
                     totals.seen.add(&journal.seen);
                     match walked {
-                        Ok(coverage) => totals.seen.add(&coverage),
-                        Err(failure) => failures.lock().unwrap().push(failure),
+                        Ok(met) => totals.seen.add(&met),
+                        Err(failure) => {
+                            // At once: whoever walks thousands need not wait for their end.
+                            failure.show();
+                            failures.lock().unwrap().push(seed);
+                        }
+                    }
+                    if (seed + 1) % STRETCH == 0 {
+                        let passed = started.elapsed().as_secs();
+                        println!("begun with {} seeds after {passed} s", seed + 1);
                     }
                 }
             });
@@ -131,9 +141,7 @@ fn whatever_goes_wrong_all_is_well_in_the_end() {
         coverage.closed_periods,
     );
     println!("they came across {coverage}");
-    let failures = failures.into_inner().unwrap();
-    failures.iter().for_each(Failure::show);
-    let failed: Vec<u64> = failures.iter().map(|failure| failure.seed).collect();
+    let failed: Vec<u64> = failures.into_inner().unwrap();
     assert!(
         failed.is_empty(),
         "{} seeds failed: {failed:?}",
