@@ -2,18 +2,23 @@
 //! again on what it left.
 //!
 //! Where the seeds choose the moment and can be walked again, this leaves it to chance: real
-//! threads, a real disk, a real clock.
+//! threads, a real disk, a real clock. The month before is lived quietly and on a clock of its own,
+//! so that billing periods are closed under fire too.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use chrono::Utc;
+use chrono::{DateTime, Months, NaiveTime, TimeDelta, Utc};
 use http::Request;
+use serde_json::Value;
 use tokio::runtime::Runtime;
+use tollhouse::app::{App, Clock, Listeners};
+use tollhouse::catalogue::Catalogue;
 use tollhouse::config::{Config, Environment};
 use tollhouse::sandbox::configuration::{self, Product};
 use tollhouse::sandbox::{self, Ports, Sandbox};
@@ -28,7 +33,13 @@ use crate::world::{CATALOGUE, read, set_up};
 
 /// How often the binary is killed.
 const KILLS: u32 = 100;
-const CONSUMERS: usize = 8;
+const CONSUMERS: usize = 12;
+/// What each of them orders in the quiet month.
+const ORDERS: usize = 2;
+/// How long after one another the drafts of that month become due, so that many lives close some.
+const DUE_APART: TimeDelta = TimeDelta::milliseconds(1_500);
+/// How long Stripe's meter takes to count a report: less than a minute, and more than most lives.
+const METER_LAG: TimeDelta = TimeDelta::milliseconds(500);
 /// The longest that the binary lives under load, after it says that it is ready.
 const LIFE_MS: u64 = 220;
 /// How long it may take to start, and to do what waits.
@@ -54,12 +65,12 @@ impl Town {
             .enable_all()
             .build()
             .unwrap();
-        let clock = sandbox::clock::Clock::ticking(now());
+        let clock = sandbox::clock::Clock::ticking(a_month_before(now()));
         let sandbox = runtime
             .block_on(Sandbox::start(clock, Ports::default()))
             .unwrap();
         let (config, config_file) = write_configuration(&sandbox, folder.path());
-        runtime.block_on(set_up(config.clone(), now()));
+        runtime.block_on(set_up(config.clone(), sandbox.clock.now()));
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -74,6 +85,124 @@ impl Town {
             consumers: Vec::new(),
             agent: agent.into(),
             folder,
+        }
+    }
+
+    /// Everybody signs up, buys and calls, and nothing goes wrong, until the month has ended and its
+    /// invoices are drafts that Stripe leaves to us. Gives their ids.
+    fn live_quietly(&mut self, dice: &mut Dice, served: &mut Vec<Served>) -> Vec<String> {
+        let month_ends = midnight(now());
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let product = self.start_in_process(stopped);
+        for number in 0..CONSUMERS {
+            let consumer = Consumer::sign_up(self, number);
+            self.consumers.push(consumer);
+        }
+        for at in (0..CONSUMERS).cycle().take(CONSUMERS * ORDERS) {
+            Consumer::order(at, self, dice);
+            Consumer::pay(at, self, dice);
+            self.runtime.block_on(self.sandbox.settle());
+        }
+        while self.sandbox.clock.now() < month_ends {
+            for at in 0..CONSUMERS {
+                self.call(at, dice, served);
+            }
+            // A moment later Stripe has made the drafts, and an hour later it would finalize them.
+            let next = self.sandbox.clock.now() + TimeDelta::hours(15);
+            let next = next.min(month_ends + TimeDelta::minutes(1));
+            self.sandbox.clock.advance_to(next);
+            self.runtime.block_on(self.sandbox.settle());
+        }
+        stop.send(()).unwrap();
+        self.runtime.block_on(product).unwrap();
+        self.sandbox
+            .on_step(Arc::new(|_| Box::pin(std::future::ready(()))));
+        self.sandbox.clock.advance_to(now());
+        self.sandbox.stripe.set_meter_lag(METER_LAG);
+        let db = rusqlite::Connection::open(&self.config.store.path).unwrap();
+        let mut statement = db
+            .prepare("SELECT invoice_id FROM invoices WHERE state = 'settling'")
+            .unwrap();
+        let drafts = statement.query_map([], |row| row.get(0)).unwrap();
+        drafts.map(Result::unwrap).collect()
+    }
+
+    /// The product on the sandbox's clock, which can be moved, until `stopped`.
+    fn start_in_process(
+        &self,
+        stopped: tokio::sync::oneshot::Receiver<()>,
+    ) -> tokio::task::JoinHandle<()> {
+        let clock = self.sandbox.clock.clone();
+        let clock: Clock = Arc::new(move || clock.now());
+        let catalogue = Catalogue::parse(CATALOGUE).unwrap();
+        let mut config = self.config.clone();
+        // Whoever signs up is still signed in when the month is over.
+        config.portal.session_hours = 24 * 365;
+        let app = App::build(&config, catalogue, clock).unwrap();
+        let working = app.clone();
+        self.sandbox.on_step(Arc::new(move |_| {
+            let app = working.clone();
+            Box::pin(async move { app.catch_up().await })
+        }));
+        let (portal, status) = (self.config.portal.listen, self.config.status.listen);
+        self.runtime.block_on(async {
+            let listeners = Listeners {
+                public: tokio::net::TcpListener::bind(portal).await.unwrap(),
+                status: tokio::net::TcpListener::bind(status).await.unwrap(),
+            };
+            let serving = app.run(listeners, async { stopped.await.unwrap() });
+            tokio::spawn(async { serving.await.unwrap() })
+        })
+    }
+
+    /// Lets the usage of these drafts settle, one after the other from now on, whatever the time of
+    /// day is.
+    fn let_them_settle(&self, drafts: &[String], apart: TimeDelta) {
+        let db = rusqlite::Connection::open(&self.config.store.path).unwrap();
+        let change = "UPDATE invoices SET settles_at = ?2
+            WHERE invoice_id = ?1 AND state = 'settling'";
+        let mut due = now();
+        for draft in drafts {
+            db.execute(change, (draft, due.timestamp())).unwrap();
+            due += apart;
+        }
+    }
+
+    /// Lets the time pass for which a draft is left alone: Stripe's meter had not counted the last
+    /// report when it was looked at. Between two lives, so that nobody else writes. Says whether any
+    /// draft is left.
+    fn let_their_pause_pass(&self, drafts: &[String]) -> bool {
+        let db = rusqlite::Connection::open(&self.config.store.path).unwrap();
+        let change =
+            "UPDATE invoices SET settles_at = settles_at - 600, updated_at = updated_at - 600
+            WHERE invoice_id = ?1 AND (state = 'held' OR settles_at > ?2 + 300)";
+        for draft in drafts {
+            db.execute(change, (draft, now().timestamp())).unwrap();
+        }
+        let question = "SELECT 1 FROM invoices WHERE invoice_id = ?1 AND state <> 'finalized'";
+        let mut is_left = db.prepare(question).unwrap();
+        drafts.iter().any(|draft| is_left.exists([draft]).unwrap())
+    }
+
+    /// Each of these drafts was finalized, once, and by us.
+    fn check_that_they_were_closed(&self, drafts: &[String]) {
+        let events = self.sandbox.stripe.objects("event");
+        let db = rusqlite::Connection::open(&self.config.store.path).unwrap();
+        let question = "SELECT state || ' ' || coalesce(problem, '') FROM invoices
+            WHERE invoice_id = ?1";
+        for draft in drafts {
+            let about = |event: &&Value| {
+                event["type"] == "invoice.finalized"
+                    && event["data"]["object"]["id"] == draft.as_str()
+            };
+            let finalized: Vec<&Value> = events.iter().filter(about).collect();
+            let ours: String = db.query_row(question, [draft], |row| row.get(0)).unwrap();
+            let count = finalized.len();
+            assert_eq!(count, 1, "{draft} is {ours}: {finalized:#?}");
+            assert!(
+                !finalized[0]["request"]["id"].is_null(),
+                "{draft}: by Stripe"
+            );
         }
     }
 
@@ -174,11 +303,13 @@ impl Town {
         }
     }
 
-    /// How many events and subscriptions wait, in the store and on the way.
+    /// How many events, subscriptions and drafts wait, in the store and on the way.
     fn what_waits(&self) -> i64 {
         let db = rusqlite::Connection::open(&self.config.store.path).unwrap();
         let question = "SELECT (SELECT count(*) FROM inbox WHERE state = 'waiting')
-            + (SELECT count(*) FROM subscriptions WHERE applied_state IS NOT wanted_state)";
+            + (SELECT count(*) FROM subscriptions WHERE applied_state IS NOT wanted_state)
+            + (SELECT count(*) FROM invoices WHERE settles_at <= unixepoch()
+               AND state IN ('claiming', 'settling'))";
         let waiting: i64 = db.query_row(question, [], |row| row.get(0)).unwrap();
         let under_way = self.sandbox.stripe.has_due();
         waiting + i64::from(under_way)
@@ -270,32 +401,51 @@ fn pause(time: Duration) {
     clippy::disallowed_methods,
     reason = "the binary has the system's clock"
 )]
-fn now() -> chrono::DateTime<Utc> {
+fn now() -> DateTime<Utc> {
     Utc::now()
+}
+
+fn midnight(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.date_naive().and_time(NaiveTime::MIN).and_utc()
+}
+
+/// The morning of such a day that a billing period which begins there ends today: of a month before,
+/// or two, if the last one has no such day.
+fn a_month_before(now: DateTime<Utc>) -> DateTime<Utc> {
+    use chrono::Datelike as _;
+    let today = midnight(now);
+    let mut months = (1..=2).map(|count| today - Months::new(count));
+    let day = months.find(|then| then.day() == today.day()).unwrap();
+    day + TimeDelta::hours(9)
 }
 
 #[test]
 fn the_binary_can_be_killed_at_any_moment() {
     let mut town = Town::build();
-    {
-        let _process = town.serve();
-        for number in 0..CONSUMERS {
-            let consumer = Consumer::sign_up(&mut town, number);
-            town.consumers.push(consumer);
-        }
-    }
-    let from = town.sandbox.clock.now();
     let mut dice = Dice::new(u64::from(std::process::id()), 9);
     let mut served = Vec::new();
+    let drafts = town.live_quietly(&mut dice, &mut served);
+    assert!(drafts.len() >= CONSUMERS / 2, "{} drafts", drafts.len());
+    let from = town.sandbox.clock.now();
+    town.let_them_settle(&drafts, DUE_APART);
+    let mut lives_with_drafts = 0;
     for _ in 0..KILLS {
         town.live_and_die(&mut dice, &mut served);
+        lives_with_drafts += u32::from(town.let_their_pause_pass(&drafts));
     }
+    town.sandbox.stripe.set_meter_lag(TimeDelta::zero());
+    town.let_them_settle(&drafts, TimeDelta::zero());
     let process = town.serve();
     town.catch_up();
     drop(process);
     let to = town.sandbox.clock.now();
     let subscriptions = town.sandbox.stripe.objects("subscription").len();
-    println!("killed {KILLS} times; {subscriptions} subscriptions");
+    println!(
+        "killed {KILLS} times, {lives_with_drafts} of them with periods to close; \
+         {subscriptions} subscriptions, {} periods closed",
+        drafts.len()
+    );
+    town.check_that_they_were_closed(&drafts);
     checks::check(&Evidence::gather(
         &town.sandbox,
         town.config.store.path.clone(),
