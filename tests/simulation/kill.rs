@@ -145,14 +145,14 @@ impl Town {
             Box::pin(async move { app.catch_up().await })
         }));
         let (portal, status) = (self.config.portal.listen, self.config.status.listen);
-        self.runtime.block_on(async {
-            let listeners = Listeners {
+        let listeners = self.runtime.block_on(async {
+            Listeners {
                 public: tokio::net::TcpListener::bind(portal).await.unwrap(),
                 status: tokio::net::TcpListener::bind(status).await.unwrap(),
-            };
-            let serving = app.run(listeners, async { stopped.await.unwrap() });
-            tokio::spawn(async { serving.await.unwrap() })
-        })
+            }
+        });
+        let serving = app.run(listeners, async { stopped.await.unwrap() });
+        self.runtime.spawn(async { serving.await.unwrap() })
     }
 
     /// Lets the usage of these drafts settle, one after the other from now on, whatever the time of

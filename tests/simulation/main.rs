@@ -116,7 +116,7 @@ fn whatever_goes_wrong_all_is_well_in_the_end() {
                             failures.lock().unwrap().push(seed);
                         }
                     }
-                    if (seed + 1) % STRETCH == 0 {
+                    if (seed + 1).is_multiple_of(STRETCH) {
                         let passed = started.elapsed().as_secs();
                         println!("begun with {} seeds after {passed} s", seed + 1);
                     }
