@@ -31,6 +31,8 @@ enum Next {
     Deleting(String),
     /// The same step again at this moment.
     At(DateTime<Utc>),
+    /// APIM is asked once more to delete the user, at this moment.
+    DeleteAgain(DateTime<Utc>),
 }
 
 impl Users {
@@ -73,6 +75,7 @@ impl Users {
                 Next::Step(step) => (*step, None, Some(now)),
                 Next::Deleting(location) => (Step::Deleting, Some(location.clone()), Some(now)),
                 Next::At(later) => (closing.step, closing.location.clone(), Some(*later)),
+                Next::DeleteAgain(later) => (Step::User, None, Some(*later)),
             };
             closing = Closing {
                 step,
@@ -83,7 +86,7 @@ impl Users {
                 ..closing
             };
             self.keep(closing.clone())?;
-            if matches!(next, Next::At(_)) {
+            if matches!(next, Next::At(_) | Next::DeleteAgain(_)) {
                 return Ok(());
             }
         }
@@ -181,15 +184,20 @@ impl Users {
         match self.apim.deletion_is_over(location) {
             Ok(false) => Ok(Next::At(now + PAUSE)),
             // Azure forgets its operations after a while: the user itself tells.
-            Ok(true) => self.after_deletion(closing),
-            Err(error) if error.is_final() => self.after_deletion(closing),
+            Ok(true) => self.after_deletion(closing, now),
+            Err(error) if error.is_final() => self.after_deletion(closing, now),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn after_deletion(&self, closing: &Closing) -> Result<Next, UsersError> {
+    /// Done once the user is gone, whatever was said of its deletion.
+    fn after_deletion(&self, closing: &Closing, now: DateTime<Utc>) -> Result<Next, UsersError> {
         let gone = self.apim.get_user(&closing.user_id)?.is_none();
-        Ok(Next::Step(if gone { Step::Done } else { Step::User }))
+        Ok(if gone {
+            Next::Step(Step::Done)
+        } else {
+            Next::DeleteAgain(now + PAUSE)
+        })
     }
 
     /// Keeps how far a closing has come; with the last step the account goes.
