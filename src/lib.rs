@@ -58,7 +58,11 @@
 //!    [`metering::close`] claims it, waits until usage has settled, reads the days again, reports
 //!    the final total, compares Stripe's figures with [`catalogue::price::invoice`], and finalizes.
 //! 5. [`metering::reconcile`] holds APIM, the store, the meter and the invoice against each other, when
-//!    an operator asks, and names what puts each difference right.
+//!    an operator asks, and names what puts each difference right. What a final invoice got wrong the
+//!    customer's next one makes up for ([`store::corrections`]).
+//!
+//! Reports and comparisons go side by side (`metering::parallel`), within Stripe's limits
+//! ([`outbound::Pace`], `stripe::turns`).
 //!
 //! # The way of a cancellation
 //!
@@ -74,6 +78,8 @@
 //! `/account/close` writes the closing down ([`store::closings`]), and [`users::Users::work`] goes through its
 //! steps: payments that could still be made are expired at Stripe, every subscription is cancelled at once
 //! as above, and when the last invoice is final the APIM user is deleted, and what names the person.
+//! Who closes the account in a developer portal that keeps its own sign-in is found missing there
+//! ([`store::absences`]), and goes the same way.
 //!
 //! # Invariants, and what upholds them
 //!
