@@ -234,8 +234,8 @@ impl Faults {
         Ok(())
     }
 
-    /// Has every request from now on answered so much later than it is done, in whole milliseconds:
-    /// the way to a vendor and back.
+    /// Has every request from now on answered no sooner than so long after it came, in whole
+    /// milliseconds: a vendor's work, and the way there and back.
     pub fn set_delay(&self, delay: Duration) {
         let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         self.delay.store(delay, Ordering::Relaxed);

@@ -36,6 +36,7 @@ pub struct Observer {
 ///
 /// A request is in the journal from the moment it is read, also when it is never answered.
 pub async fn observe(State(observer): State<Observer>, request: Request, next: Next) -> Response {
+    let arrived = tokio::time::Instant::now();
     let (mut parts, body) = request.into_parts();
     let body = to_bytes(body, BODY_LIMIT).await;
     let fault = observer
@@ -63,7 +64,7 @@ pub async fn observe(State(observer): State<Observer>, request: Request, next: N
     };
     let delay = observer.faults.delay();
     if !delay.is_zero() {
-        tokio::time::sleep(delay).await;
+        tokio::time::sleep_until(arrived + delay).await;
     }
     let (head, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
