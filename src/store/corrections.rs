@@ -64,7 +64,8 @@ pub fn plan(
     let mut count =
         db.prepare_cached("SELECT count(*) FROM invoice_corrections WHERE invoice_id = ?1")?;
     let before: u32 = count.query_row([invoice_id], |row| row.get(0))?;
-    let id = format!("{invoice_id}-{}", before + 1);
+    // Another one after each refusal: Stripe remembers what it was told under a key.
+    let id = format!("{invoice_id}-{}-{}", before + 1, seconds(now));
     let mut insert = db.prepare_cached(
         "INSERT INTO invoice_corrections (correction_id, invoice_id, amount, planned_at)
          VALUES (?1, ?2, ?3, ?4)",
@@ -116,10 +117,10 @@ mod tests {
             id: id.to_owned(),
             amount,
         };
-        assert_eq!(first, expected("in_1-1", 30));
+        assert_eq!(first, expected("in_1-1-0", 30));
         assert_eq!(again, first, "one after the other");
         assert_eq!(nothing, None);
-        assert_eq!(more, expected("in_1-2", -5));
+        assert_eq!(more, expected("in_1-2-0", -5));
         assert_eq!((corrected.made, corrected.open), (30, None));
     }
 }

@@ -110,9 +110,13 @@ impl Users {
                 }
             }
             for id in &absences::due(db, now)? {
+                absences::forget(db, id)?;
+                // What the others had has ended by itself.
+                if !gone.contains(id) {
+                    continue;
+                }
                 tracing::warn!(user = %id, "a user has been gone for days: its account is closed");
                 closings::begin(db, id, now)?;
-                absences::forget(db, id)?;
             }
             Ok(())
         });

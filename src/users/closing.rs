@@ -13,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{BATCH, Users, UsersError, again};
 use crate::apim::Deletion;
 use crate::lifecycle::{Access, Status};
+use crate::store::accounts::{self, Keeper};
 use crate::store::cancellations::{self, Wish};
 use crate::store::checkouts::Checkout;
 use crate::store::closings::{self, Closing, Step};
@@ -97,14 +98,7 @@ impl Users {
         match closing.step {
             Step::Purchases => self.call_off_purchases(closing, now),
             Step::Subscriptions => self.end_subscriptions(closing, now),
-            Step::User => match self.apim.delete_user(&closing.user_id)? {
-                Deletion::UnderWay(location) => Ok(Next::Deleting(location)),
-                // A 200 of whoever stands in between would say so too: the user itself tells.
-                Deletion::Done => Ok(match self.apim.get_user(&closing.user_id)? {
-                    None => Next::Step(Step::Done),
-                    Some(_) => Next::At(now + PAUSE),
-                }),
-            },
+            Step::User => self.delete(closing, now),
             Step::Deleting => self.await_deletion(closing, now),
             Step::Done => Ok(Next::Step(Step::Done)),
         }
@@ -177,6 +171,23 @@ impl Users {
         } else {
             Next::At(now + PAUSE)
         })
+    }
+
+    /// Has APIM delete the user, unless the developer portal keeps it: that one was gone when the
+    /// closing began, and whoever has made it anew meanwhile wants it.
+    fn delete(&self, closing: &Closing, now: DateTime<Utc>) -> Result<Next, UsersError> {
+        let account = self.store.read(|db| accounts::get(db, &closing.user_id))?;
+        if account.is_some_and(|account| account.kept_by == Keeper::DeveloperPortal) {
+            return Ok(Next::Step(Step::Done));
+        }
+        match self.apim.delete_user(&closing.user_id)? {
+            Deletion::UnderWay(location) => Ok(Next::Deleting(location)),
+            // A 200 of whoever stands in between would say so too: the user itself tells.
+            Deletion::Done => Ok(match self.apim.get_user(&closing.user_id)? {
+                None => Next::Step(Step::Done),
+                Some(_) => Next::At(now + PAUSE),
+            }),
+        }
     }
 
     fn await_deletion(&self, closing: &Closing, now: DateTime<Utc>) -> Result<Next, UsersError> {

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use tollhouse::sandbox::apim::model::UserState;
 
 use crate::browser::Browser;
-use crate::delegation::to_unsubscribe;
+use crate::delegation::{to_subscribe, to_unsubscribe};
 use crate::journey::user_id;
 use crate::portal_users::{in_apim, order, portal_user, set_state, show_who_it_is, start};
 use crate::support::TestApp;
@@ -120,11 +120,56 @@ fn an_address_that_is_not_confirmed_there_takes_nothing_from_who_had_it() {
     let other = portal_user(&app, ADA);
     let pending = user_id(&app, ADA);
     set_state(&app, &pending, UserState::Pending);
-    let subscribe = crate::delegation::to_subscribe("basic", &pending);
+    let subscribe = to_subscribe("basic", &pending);
     let refused = other.get(&subscribe.url(&app));
     assert!(refused.status >= 400, "{}", refused.body);
     let ask = Browser::new();
     let page = ask.get(&to_unsubscribe(&id).url(&app));
     let confirm = show_who_it_is(&app, &page, &ask, ADA);
     assert!(confirm.has("#cancel"));
+}
+
+#[test]
+fn a_user_who_is_made_anew_while_the_account_closes_is_not_deleted() {
+    let app = start();
+    let browser = portal_user(&app, ADA);
+    order(&app, &browser, "payg");
+    let (id, _) = in_apim(&app, ADA).pop().unwrap();
+    let user = user_id(&app, ADA);
+    let kept = app.sandbox.azure.user(&user).unwrap();
+    close_account(&app, &browser);
+    while stripes_status(&app, &id) == "active" {
+        app.advance(TimeDelta::hours(6));
+    }
+    app.sandbox.azure.state().users.insert(user.clone(), kept);
+    app.advance(TimeDelta::days(5));
+    assert!(app.sandbox.azure.user(&user).is_some());
+    let anew = Browser::new().get(&to_subscribe("payg", &user).url(&app));
+    assert_eq!(
+        (anew.status, anew.text("h1").as_str()),
+        (200, "Pay as you go")
+    );
+}
+
+#[test]
+fn while_azure_does_not_answer_nobody_is_taken_for_gone() {
+    let settings = [
+        ("portal", "sign_in = \"developer-portal\""),
+        ("apim", "attempts = 1"),
+    ];
+    let app = TestApp::start_with("2026-01-15T10:20:30Z", &settings);
+    let browser = portal_user(&app, ADA);
+    order(&app, &browser, "basic");
+    let (id, key) = in_apim(&app, ADA).pop().unwrap();
+    let side = tollhouse::sandbox::journal::Side::Azure;
+    let kind = tollhouse::sandbox::faults::Kind::ErrorBeforeEffect;
+    app.play(kind, side, "GET", "/users", 10_000);
+    app.advance(TimeDelta::days(5));
+    let page = app.status_text("/");
+    assert!(page.contains("Users could not be looked for"), "{page}");
+    app.sandbox.faults.clear();
+    app.advance(TimeDelta::hours(2));
+    assert!(!app.status_text("/").contains("could not be looked for"));
+    assert_eq!(stripes_status(&app, &id), "active");
+    assert_eq!(app.call_api(&key), 200);
 }
