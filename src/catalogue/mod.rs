@@ -272,6 +272,22 @@ pub enum Visibility {
 }
 
 #[cfg(test)]
+pub(crate) mod testing {
+    //! The catalogue that is shipped.
+
+    use super::{Catalogue, Model};
+    use crate::ids::ProductId;
+
+    /// A plan of it.
+    pub(crate) fn shipped(id: &str) -> Model {
+        let text = include_str!("../../payment/monetizationModels.json");
+        let catalogue = Catalogue::parse(text).unwrap();
+        let id = ProductId::parse(id).unwrap();
+        catalogue.get(&id).unwrap().clone()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::{Catalogue, Charge, StatusClass};
     use crate::ids::ProductId;

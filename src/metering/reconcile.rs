@@ -22,7 +22,7 @@ use crate::store::jobs;
 use crate::store::period::settled;
 use crate::store::subscriptions::{self, Period, Subscription};
 use crate::store::usage::{self, Calls};
-use crate::stripe::InvoiceStatus;
+use crate::stripe::{self, InvoiceStatus};
 use judge::{DayDifference, Difference, Facts, Repair, Reported, Stage};
 
 /// How far back periods have ended that are compared without being asked for.
@@ -431,16 +431,21 @@ impl Metering {
                 at: period.start,
             }),
         };
+        let fetched = match invoice.filter(|_| stage == Stage::Final) {
+            Some(invoice) => {
+                self.stripe.pace_reads();
+                Some(self.stripe.get_invoice(&invoice.id)?)
+            }
+            None => None,
+        };
         Ok(Facts {
             stage,
             days,
             ours,
             reported,
             metered,
-            billed: match invoice.filter(|_| stage == Stage::Final) {
-                Some(invoice) => self.billed(&invoice.id)?,
-                None => None,
-            },
+            billed: fetched.as_ref().and_then(billed),
+            credited: fetched.map_or(0, |fetched| fetched.credited),
             corrected: match invoice {
                 Some(invoice) => self
                     .store
@@ -452,17 +457,6 @@ impl Metering {
                 && subscription.ended_at.is_none()
                 && subscription.customer_id.is_some(),
         })
-    }
-
-    /// What a final invoice bills for usage, as Stripe has it now; nothing if it was voided.
-    fn billed(&self, invoice_id: &str) -> Result<Option<Figures>, MeteringError> {
-        self.stripe.pace_reads();
-        let fetched = self.stripe.get_invoice(invoice_id)?;
-        let is_void = fetched.status == Some(InvoiceStatus::Void);
-        Ok((!is_void).then(|| Figures {
-            calls: fetched.usage_quantity().try_into().unwrap_or_default(),
-            amount: fetched.usage_amount(),
-        }))
     }
 
     /// Reads the differing days again, each once, and reports what came of it.
@@ -517,6 +511,15 @@ impl Metering {
         }
         Ok(())
     }
+}
+
+/// What a final invoice bills for usage, as Stripe has it now; nothing if it was voided.
+fn billed(fetched: &stripe::Invoice) -> Option<Figures> {
+    let is_void = fetched.status == Some(InvoiceStatus::Void);
+    (!is_void).then(|| Figures {
+        calls: fetched.usage_quantity().try_into().unwrap_or_default(),
+        amount: fetched.usage_amount(),
+    })
 }
 
 impl Subject {

@@ -58,6 +58,8 @@ pub struct Invoice {
     pub total: i64,
     pub amount_due: i64,
     pub amount_paid: i64,
+    /// What credit notes have taken off, before the payment or after it.
+    pub credited: i64,
     pub currency: String,
     /// Given at finalization.
     pub number: Option<String>,
@@ -266,6 +268,10 @@ struct WireInvoice {
     total: i64,
     amount_due: i64,
     amount_paid: i64,
+    #[serde(default)]
+    pre_payment_credit_notes_amount: i64,
+    #[serde(default)]
+    post_payment_credit_notes_amount: i64,
     currency: String,
     number: Option<String>,
     hosted_invoice_url: Option<String>,
@@ -302,6 +308,7 @@ impl From<WireInvoice> for Invoice {
             total: wire.total,
             amount_due: wire.amount_due,
             amount_paid: wire.amount_paid,
+            credited: wire.pre_payment_credit_notes_amount + wire.post_payment_credit_notes_amount,
             currency: wire.currency,
             number: wire.number,
             hosted_invoice_url: wire.hosted_invoice_url,

@@ -9,17 +9,8 @@ use super::{
     invoice,
 };
 use crate::catalogue::money::{Money, Rate};
-use crate::catalogue::{Catalogue, Model, Pricing};
-use crate::ids::ProductId;
-
-fn shipped(id: &str) -> Model {
-    let text = include_str!("../../../payment/monetizationModels.json");
-    let catalogue = Catalogue::parse(text).unwrap();
-    catalogue
-        .get(&ProductId::parse(id).unwrap())
-        .unwrap()
-        .clone()
-}
+use crate::catalogue::testing::shipped;
+use crate::catalogue::{Model, Pricing};
 
 fn decimal(text: &str) -> Decimal {
     text.parse().unwrap()

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{Due, difference};
 use crate::catalogue::money::{Currency, Money};
 use crate::catalogue::price::{self, PriceShape};
-use crate::catalogue::{Catalogue, Model, Pricing};
-use crate::ids::ProductId;
+use crate::catalogue::testing::shipped;
+use crate::catalogue::{Model, Pricing};
 use crate::store::subscriptions::Period;
 
 const START: i64 = 1_772_323_200;
@@ -16,15 +16,6 @@ const END: i64 = 1_775_001_600;
 
 fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(seconds, 0).unwrap()
-}
-
-fn model(id: &str) -> Model {
-    let text = include_str!("../../../payment/monetizationModels.json");
-    let catalogue = Catalogue::parse(text).unwrap();
-    catalogue
-        .get(&ProductId::parse(id).unwrap())
-        .unwrap()
-        .clone()
 }
 
 /// A line of the subscription's price: how many, at what each, for how much.
@@ -72,31 +63,34 @@ fn standard(included: u64, above: u64, overage: i64) -> [Value; 3] {
 
 #[test]
 fn the_lines_that_the_catalogue_makes_may_be_finalized_in_any_order() {
-    let payg = model("payg");
+    let payg = shipped("payg");
     assert_eq!(check(&payg, 1_234, &[line(1_234, Some("0.15"), 185)]), None);
     let lines = standard(100_000, 23_456, 2_346);
-    assert_eq!(check(&model("standard"), 123_456, &lines), None);
+    assert_eq!(check(&shipped("standard"), 123_456, &lines), None);
     let [first, fee, above] = lines;
     assert_eq!(
-        check(&model("standard"), 123_456, &[fee, above, first]),
+        check(&shipped("standard"), 123_456, &[fee, above, first]),
         None
     );
 }
 
 #[test]
 fn lines_of_nothing_may_be_missing_and_prices_unsaid() {
-    assert_eq!(check(&model("payg"), 0, &[]), None);
-    assert_eq!(check(&model("standard"), 0, &[line(0, None, 8_995)]), None);
-    assert_eq!(check(&model("payg"), 100, &[line(100, None, 15)]), None);
+    assert_eq!(check(&shipped("payg"), 0, &[]), None);
+    assert_eq!(
+        check(&shipped("standard"), 0, &[line(0, None, 8_995)]),
+        None
+    );
+    assert_eq!(check(&shipped("payg"), 100, &[line(100, None, 15)]), None);
 }
 
 #[test]
 fn a_draft_that_lags_behind_its_meter_may_be_finalized_if_its_lines_are_right() {
-    let payg = model("payg");
+    let payg = shipped("payg");
     assert_eq!(check(&payg, 1_000, &[line(400, Some("0.15"), 60)]), None);
     assert_eq!(check(&payg, 1_000, &[line(0, Some("0.15"), 0)]), None);
     let lines = [line(50_000, Some("0"), 0), line(0, None, 8_995)];
-    assert_eq!(check(&model("standard"), 123_456, &lines), None);
+    assert_eq!(check(&shipped("standard"), 123_456, &lines), None);
     let wrong = check(&payg, 1_000, &[line(400, Some("0.15"), 64)]).unwrap();
     assert!(wrong.contains("64 minor units for 400 at 0.15"), "{wrong}");
     assert!(
@@ -108,16 +102,16 @@ fn a_draft_that_lags_behind_its_meter_may_be_finalized_if_its_lines_are_right() 
 #[test]
 fn another_total_on_the_meter_is_a_difference_whatever_the_draft_shows() {
     let line = line(1_000, Some("0.15"), 150);
-    let less = check_metered(&model("payg"), 1_000, 999, std::slice::from_ref(&line)).unwrap();
+    let less = check_metered(&shipped("payg"), 1_000, 999, std::slice::from_ref(&line)).unwrap();
     assert!(less.contains("shows 999 calls"), "{less}");
-    assert!(check_metered(&model("payg"), 1_000, 1_001, &[line]).is_some());
+    assert!(check_metered(&shipped("payg"), 1_000, 1_001, &[line]).is_some());
 }
 
 #[test]
 fn two_wrong_lines_that_come_to_the_right_sum_are_a_difference() {
     let [included, _, above] = standard(100_000, 23_456, 2_346 + 5);
     let lines = [included, line(0, None, 8_990), above];
-    let text = check(&model("standard"), 123_456, &lines).unwrap();
+    let text = check(&shipped("standard"), 123_456, &lines).unwrap();
     assert!(
         text.contains("8990 minor units") && text.contains("8995 minor units"),
         "{text}"
@@ -128,12 +122,12 @@ fn two_wrong_lines_that_come_to_the_right_sum_are_a_difference() {
 #[test]
 fn calls_in_the_wrong_tier_are_a_difference() {
     let lines = standard(90_000, 33_456, 3_346);
-    assert!(check(&model("standard"), 123_456, &lines).is_some());
+    assert!(check(&shipped("standard"), 123_456, &lines).is_some());
 }
 
 #[test]
 fn another_price_that_happens_to_come_to_the_same_is_a_difference() {
-    let text = check(&model("payg"), 1, &[line(1, Some("0.2"), 0)]).unwrap();
+    let text = check(&shipped("payg"), 1, &[line(1, Some("0.2"), 0)]).unwrap();
     assert!(
         text.contains("for 1 at 0.2 where") && text.contains("for 1 at 0.15"),
         "{text}"
@@ -144,7 +138,7 @@ fn another_price_that_happens_to_come_to_the_same_is_a_difference() {
 fn a_missing_fee_and_one_too_many_are_named() {
     let [included, fee, above] = standard(100_000, 23_456, 2_346);
     let text = check(
-        &model("standard"),
+        &shipped("standard"),
         123_456,
         &[included.clone(), above.clone()],
     )
@@ -154,18 +148,18 @@ fn a_missing_fee_and_one_too_many_are_named() {
         "{text}"
     );
     let twice = [included, fee.clone(), fee, above];
-    let text = check(&model("standard"), 123_456, &twice).unwrap();
+    let text = check(&shipped("standard"), 123_456, &twice).unwrap();
     assert!(text.contains("which the catalogue does not"), "{text}");
 }
 
 #[test]
 fn a_draft_never_runs_ahead_of_its_meter() {
-    assert!(check(&model("payg"), 1_000, &[line(1_100, Some("0.15"), 165)]).is_some());
+    assert!(check(&shipped("payg"), 1_000, &[line(1_100, Some("0.15"), 165)]).is_some());
 }
 
 #[test]
 fn lines_that_no_days_explain_hold_and_those_made_by_hand_do_not() {
-    let payg = model("payg");
+    let payg = shipped("payg");
     let usage = line(1_000, Some("0.15"), 150);
     let with = |change: &dyn Fn(&mut Value)| {
         let mut other = line(1, Some("0.15"), 500);
@@ -200,7 +194,7 @@ fn blocks_of_calls_may_be_counted_either_way_and_lag() {
             },
             block: 1_000,
         },
-        ..model("payg")
+        ..shipped("payg")
     };
     for (quantity, amount) in [(3, 1_500), (2_500, 1_500), (2, 1_000), (0, 0)] {
         let lines = [line(quantity, Some("500"), amount)];

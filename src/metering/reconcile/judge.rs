@@ -10,7 +10,7 @@
 //! | the meter is not what was reported | its draft is open | none: the draft is held until it agrees |
 //! | the same | its invoice is final | a person: no report reaches it any more |
 //! | the invoice is not what is due | final | the customer's next invoice makes up for it |
-//! | the same | final, and no other will come, or we did not close it | a person charges or credits the difference |
+//! | the same | final, and no other will come, we did not close it, or there is a credit note | a person charges or credits the difference |
 //! | only its number of calls is not | final | nothing to do: nothing is owed |
 //! | there is no invoice | over | a person finds it at Stripe, or `resync` does; nothing to do where nothing is due |
 //!
@@ -78,6 +78,8 @@ pub struct Facts {
     pub metered: Decimal,
     /// What the final invoice bills; absent for one that was voided.
     pub billed: Option<Figures>,
+    /// What credit notes have taken off it, whatever for: made by a person, in minor units.
+    pub credited: i64,
     /// What was made up for of it.
     pub corrected: Corrected,
     /// Whether we closed the period ourselves, so that all its days are known, and a next invoice is
@@ -225,6 +227,15 @@ fn invoice(facts: &Facts) -> Option<Difference> {
             Repair::Needless,
             "Nothing is owed: only the number of calls differs.".to_owned(),
         ),
+        // Whether a person has settled it so only a person knows.
+        _ if facts.credited != 0 => (
+            Repair::ByHand,
+            format!(
+                "See whether the credit note of {} minor units settles it: where there is one, \
+                 nothing is charged or given back by itself.",
+                facts.credited
+            ),
+        ),
         (owed, true) if owed > 0 => (
             Repair::MakeUp,
             format!("Add {owed} minor units to the customer’s next invoice."),
@@ -311,6 +322,7 @@ mod tests {
             }),
             metered: Decimal::TEN,
             billed: (stage == Stage::Final).then_some(ours),
+            credited: 0,
             corrected: Corrected::default(),
             can_make_up: true,
         }
@@ -434,6 +446,13 @@ mod tests {
             assert_eq!((kind, found), (Kind::Invoice, repair));
             assert!(remedy.starts_with(expected), "{remedy}");
         }
+        let credited = Facts {
+            credited: 3,
+            ..wrongly_billed(11, 33)
+        };
+        let (_, repair, remedy) = only(&credited);
+        assert_eq!(repair, Repair::ByHand, "not given back a second time");
+        assert!(remedy.contains("credit note of 3"), "{remedy}");
         for (amount, expected) in [(27, "Charge 3"), (33, "Give 3")] {
             let facts = Facts {
                 can_make_up: false,
