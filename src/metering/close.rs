@@ -210,7 +210,7 @@ impl Metering {
         }
         let read = self.reread(subscription, invoice.period, now);
         // Should Azure stay silent until the backstop, Stripe bills at least what is known.
-        let reported_just_now = self.push_total(subscription, invoice.period, now)?;
+        self.push_total(subscription, invoice.period, now)?;
         let order = self.settle_report(order, &invoice)?;
         read?;
         let ours = self.keep_days(&invoice, subscription, now)?;
@@ -230,7 +230,7 @@ impl Metering {
             );
         }
         let difference = self.difference(&invoice, subscription, ours.calls)?;
-        if difference.is_some() && reported_just_now {
+        if difference.is_some() && self.was_told_lately(subscription, invoice.period, now)? {
             // Stripe counts a report a little after it has taken it.
             return self.keep(
                 Invoice {
@@ -263,6 +263,22 @@ impl Metering {
         let collects = collection == Collection::Us;
         let fetched = self.stripe.finalize_invoice(&invoice.id, collects, &key)?;
         self.record_end(Invoice { problem, ..invoice }, subscription, &fetched, now)
+    }
+
+    /// Whether Stripe took the last report of this period so lately that its meter may not show it
+    /// yet. By the store: the process that reported may have been another one.
+    fn was_told_lately(
+        &self,
+        subscription: &Subscription,
+        period: Period,
+        now: DateTime<Utc>,
+    ) -> Result<bool, MeteringError> {
+        let end = window::reports_end(period);
+        let told = self
+            .store
+            .read(|db| usage::last_told(db, &subscription.id, period.start, end))?;
+        let told_at = told.and_then(|told| told.at);
+        Ok(told_at.is_some_and(|at| now - at < PAUSE))
     }
 
     /// The order that is left once the total is reported: to report it is carried out by that.

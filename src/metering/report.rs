@@ -3,8 +3,10 @@
 use std::ops::RangeInclusive;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use rusqlite::Connection;
 
 use super::{Metering, MeteringError, Outages, parallel, stamp, window};
+use crate::catalogue::StatusClass;
 use crate::config::Mode;
 use crate::outbound::CallError;
 use crate::store::subscriptions::{Meter, Period, Subscription};
@@ -95,12 +97,11 @@ impl Metering {
             return self.compare_total(subscription, period, now);
         }
         if dry_run {
-            let calls = self.billable_calls(subscription, period)?;
-            let reports_end = window::reports_end(period);
-            let last = self
-                .store
-                .read(|db| usage::last_push(db, &subscription.id, period.start, reports_end))?;
-            return Ok(calls != last.map_or(0, |push| push.calls));
+            let Some(due) = self.due(subscription, period)? else {
+                return Ok(false);
+            };
+            let step = self.store.read(|db| due.decide(db, now))?;
+            return Ok(matches!(step, Step::Repeat(_) | Step::New(_)));
         }
         self.push_total(subscription, period, now)
     }
@@ -160,30 +161,40 @@ impl Metering {
         period: Period,
         now: DateTime<Utc>,
     ) -> Result<Step, MeteringError> {
-        let target = subscription
-            .meter
-            .clone()
-            .zip(subscription.customer_id.clone());
-        let Some((meter, customer)) = target else {
+        let Some(due) = self.due(subscription, period)? else {
             return Ok(Step::UpToDate);
         };
-        let classes = self.model(subscription)?.billable.clone();
-        let days = period.days(subscription.started_at);
-        let reports_end = window::reports_end(period);
-        let id = subscription.id.clone();
         let change = self.store.write(move |db| {
-            let calls = usage::total(db, &id, &days)?.billable(&classes);
-            let last = usage::last_push(db, &id, period.start, reports_end)?;
-            if last.as_ref().is_some_and(|last| last.calls > calls) && !is_read(db, &days, now)? {
-                return Ok(Step::UpToDate);
-            }
-            let step = next_step(&id, &meter, &customer, period, calls, last, now);
+            let step = due.decide(db, now)?;
             if let Step::New(push) = &step {
                 usage::plan_push(db, push, now)?;
             }
             Ok(step)
         });
         Ok(change.wait()?)
+    }
+
+    /// What a report of this period is about; nothing where there is no meter to report to.
+    fn due(
+        &self,
+        subscription: &Subscription,
+        period: Period,
+    ) -> Result<Option<Due>, MeteringError> {
+        let target = subscription
+            .meter
+            .clone()
+            .zip(subscription.customer_id.clone());
+        let Some((meter, customer)) = target else {
+            return Ok(None);
+        };
+        Ok(Some(Due {
+            subscription: subscription.id.clone(),
+            meter,
+            customer,
+            classes: self.model(subscription)?.billable.clone(),
+            days: period.days(subscription.started_at),
+            period,
+        }))
     }
 
     /// Sends a report that is written down, and writes down what became of it.
@@ -215,10 +226,62 @@ impl Metering {
     }
 }
 
+/// The period of a subscription whose total Stripe is to be told. It owns what it says, because the
+/// store decides on it on a thread of its own.
+struct Due {
+    subscription: String,
+    meter: Meter,
+    customer: String,
+    classes: Vec<StatusClass>,
+    days: RangeInclusive<NaiveDate>,
+    period: Period,
+}
+
+impl Due {
+    /// Decides what Stripe has to be told by what the store knows.
+    fn decide(&self, db: &Connection, now: DateTime<Utc>) -> Result<Step, StoreError> {
+        let calls = usage::total(db, &self.subscription, &self.days)?.billable(&self.classes);
+        let reports_end = window::reports_end(self.period);
+        let last = usage::last_push(db, &self.subscription, self.period.start, reports_end)?;
+        let is_lower = last.as_ref().is_some_and(|last| last.calls > calls);
+        if is_lower && !is_read(db, &self.days, now)? {
+            return Ok(Step::UpToDate);
+        }
+        Ok(self.next_step(calls, last, now))
+    }
+
+    /// Decides what Stripe has to be told, given the last report. Pure.
+    fn next_step(&self, calls: u64, last: Option<Push>, now: DateTime<Utc>) -> Step {
+        let previous = last.as_ref().map(|push| push.event_at);
+        match last {
+            Some(push) if push.state == PushState::Planned => return Step::Repeat(push),
+            Some(push) if push.state == PushState::Delivered && push.calls == calls => {
+                return Step::UpToDate;
+            }
+            // A total of nothing is what Stripe assumes by itself.
+            None if calls == 0 => return Step::UpToDate,
+            Some(_) | None => {}
+        }
+        let Some(event_at) = window::report_time(self.period, previous, now) else {
+            return Step::NoRoom;
+        };
+        Step::New(Push {
+            identifier: identifier(&self.subscription, self.period, event_at),
+            subscription_id: self.subscription.clone(),
+            customer_id: self.customer.clone(),
+            meter_event_name: self.meter.event_name.clone(),
+            period: self.period,
+            calls,
+            event_at,
+            state: PushState::Planned,
+        })
+    }
+}
+
 /// Whether every day up to yesterday was read. A total that is lower than the one before is believed
 /// only then: calls that happened do not un-happen, but a store can be lost.
 fn is_read(
-    db: &rusqlite::Connection,
+    db: &Connection,
     days: &RangeInclusive<NaiveDate>,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
@@ -227,41 +290,6 @@ fn is_read(
     let passed = days.start().iter_days();
     let mut passed = passed.take_while(|day| day <= days.end() && *day < today);
     Ok(passed.all(|day| read.contains_key(&day)))
-}
-
-/// Decides what Stripe has to be told, given the last report. Pure.
-fn next_step(
-    subscription_id: &str,
-    meter: &Meter,
-    customer: &str,
-    period: Period,
-    calls: u64,
-    last: Option<Push>,
-    now: DateTime<Utc>,
-) -> Step {
-    let previous = last.as_ref().map(|push| push.event_at);
-    match last {
-        Some(push) if push.state == PushState::Planned => return Step::Repeat(push),
-        Some(push) if push.state == PushState::Delivered && push.calls == calls => {
-            return Step::UpToDate;
-        }
-        // A total of nothing is what Stripe assumes by itself.
-        None if calls == 0 => return Step::UpToDate,
-        Some(_) | None => {}
-    }
-    let Some(event_at) = window::report_time(period, previous, now) else {
-        return Step::NoRoom;
-    };
-    Step::New(Push {
-        identifier: identifier(subscription_id, period, event_at),
-        subscription_id: subscription_id.to_owned(),
-        customer_id: customer.to_owned(),
-        meter_event_name: meter.event_name.clone(),
-        period,
-        calls,
-        event_at,
-        state: PushState::Planned,
-    })
 }
 
 /// Stripe keeps identifiers apart for at least a day; this one names a report for good.

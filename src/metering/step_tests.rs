@@ -247,6 +247,41 @@ fn a_report_that_stripe_has_not_counted_yet_raises_no_alarm_at_once() {
 }
 
 #[test]
+fn what_the_process_before_reported_and_stripe_has_not_counted_yet_raises_no_alarm_at_once() {
+    let bench = Bench::start(|seen| match seen.target.as_str() {
+        "/v1/invoices/in_1" => draft_at_stripe(),
+        METER_EVENTS => reply(200, "{}"),
+        target if target.contains("event_summaries") => reply(200, r#"{"data":[]}"#),
+        _ => reply(200, r#"{"value":[]}"#),
+    });
+    bench.discover(State::Settling);
+    let killed = bench.metering(&bench.scratch.store);
+    let period = bench.draft().period;
+    let pushed = killed.push_total(&subscription("sub_1"), period, at(4, 1, 13));
+    assert!(pushed.unwrap());
+    let metering = bench.metering(&bench.scratch.of_another_process());
+    let soon = at(4, 1, 13) + TimeDelta::minutes(1);
+    metering.close(soon).unwrap();
+    let draft = bench.draft();
+    assert_eq!((draft.state, draft.problem), (State::Settling, None));
+    metering.close(draft.settles_at).unwrap();
+    assert_eq!(bench.draft().state, State::Held);
+    assert_eq!(bench.sent(METER_EVENTS, identifier).len(), 1);
+}
+
+#[test]
+fn a_dry_run_counts_what_stripe_refused() {
+    let bench = Bench::start(|_| reply(400, r#"{"error":{"code":"archived_meter"}}"#));
+    let metering = bench.metering(&bench.scratch.store);
+    let due = |hour| metering.report(at(3, 11, hour), true).unwrap().pushed;
+    assert_eq!(due(1), 1);
+    let refused = metering.report(at(3, 11, 2), false).unwrap();
+    assert_eq!(refused.problems.len(), 1);
+    assert_eq!(due(3), 1, "it is made anew");
+    assert_eq!(bench.sent(METER_EVENTS, identifier).len(), 1);
+}
+
+#[test]
 fn a_draft_is_claimed_before_its_backstop_and_never_after_it() {
     let bench = Bench::start(|_| draft_at_stripe());
     bench.discover(State::Claiming);
