@@ -119,7 +119,9 @@ impl Walk {
     }
 
     fn pass(&mut self, time: TimeDelta) {
-        let longest = self.dice.seconds(6 * 3_600, 24 * 3_600);
+        // Mostly the daily job's own pace: turns at which nothing is due cost as much as others.
+        let hours = self.dice.weighted(&[(1, 6), (4, 24)]);
+        let longest = self.dice.seconds(hours * 3_600 / 2, hours * 3_600);
         self.world.advance(time, longest);
     }
 

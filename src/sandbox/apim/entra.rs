@@ -8,17 +8,20 @@ use axum::routing::{get, post};
 use axum::{Form, Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Azure, CLIENT_ID, CLIENT_SECRET, TENANT_ID};
 
-/// How long an access token lasts, in seconds: what Entra answers for an application.
-const LIFETIME_SECONDS: i64 = 3_599;
 const AUTHORITY: &str = "https://login.microsoftonline.com";
 const ISSUER: &str = "https://sts.windows.net/11111111-1111-4111-8111-111111111111/";
+
+/// How long an access token lasts unless it is set: what Entra answers for an application.
+pub(super) fn default_lifetime() -> TimeDelta {
+    TimeDelta::seconds(3_599)
+}
 
 /// Mounted beside the management API; the paths do not overlap.
 pub(super) fn router() -> Router<Azure> {
@@ -52,11 +55,12 @@ async fn token(
     if let Err(refusal) = check(&tenant, &request) {
         return refusal.respond(now);
     }
+    let lifetime = azure.state().token_lifetime;
     let body = json!({
         "token_type": "Bearer",
-        "expires_in": LIFETIME_SECONDS,
-        "ext_expires_in": LIFETIME_SECONDS,
-        "access_token": mint(&azure.token_key, &request.scope, now),
+        "expires_in": lifetime.num_seconds(),
+        "ext_expires_in": lifetime.num_seconds(),
+        "access_token": mint(&azure.token_key, &request.scope, now, lifetime),
     });
     ([("cache-control", "no-store")], Json(body)).into_response()
 }
@@ -130,14 +134,19 @@ struct Claims {
 }
 
 /// A token in the shape of Entra's, signed with a key that only this sandbox has.
-pub(super) fn mint(key: &hmac::Key, scope: &str, now: DateTime<Utc>) -> String {
+pub(super) fn mint(
+    key: &hmac::Key,
+    scope: &str,
+    now: DateTime<Utc>,
+    lifetime: TimeDelta,
+) -> String {
     let claims = Claims {
         aud: scope.trim_end_matches("/.default").to_owned(),
         iss: ISSUER.to_owned(),
         tid: TENANT_ID.to_owned(),
         appid: CLIENT_ID.to_owned(),
         iat: now.timestamp(),
-        exp: now.timestamp() + LIFETIME_SECONDS,
+        exp: (now + lifetime).timestamp(),
     };
     let header = URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"HS512"}"#);
     let claims = serde_json::to_vec(&claims).expect("strings and numbers become JSON");
@@ -225,7 +234,7 @@ mod tests {
     use chrono::{DateTime, TimeDelta, TimeZone, Utc};
     use ring::hmac;
 
-    use super::{BadToken, check_bearer, mint};
+    use super::{BadToken, check_bearer, default_lifetime, mint};
 
     fn now() -> DateTime<Utc> {
         Utc.with_ymd_and_hms(2026, 3, 1, 12, 0, 0).unwrap()
@@ -236,7 +245,12 @@ mod tests {
     #[test]
     fn a_token_opens_nothing_but_what_it_was_asked_for() {
         let key = hmac::Key::new(hmac::HMAC_SHA512, b"key");
-        let token = mint(&key, "https://api.loganalytics.io/.default", now());
+        let token = mint(
+            &key,
+            "https://api.loganalytics.io/.default",
+            now(),
+            default_lifetime(),
+        );
         let refused = check_bearer(&key, &token, ARM, now());
         assert!(matches!(refused, Err(BadToken::Audience(_))));
         let audiences = &["https://api.loganalytics.io"];
@@ -246,7 +260,12 @@ mod tests {
     #[test]
     fn a_token_opens_the_management_api_until_it_expires() {
         let key = hmac::Key::new(hmac::HMAC_SHA512, b"key");
-        let token = mint(&key, "https://management.azure.com/.default", now());
+        let token = mint(
+            &key,
+            "https://management.azure.com/.default",
+            now(),
+            default_lifetime(),
+        );
         let last_second = now() + TimeDelta::seconds(3_598);
         assert_eq!(check_bearer(&key, &token, ARM, last_second), Ok(()));
         let after = last_second + TimeDelta::seconds(1);
@@ -258,7 +277,12 @@ mod tests {
     fn a_token_of_another_issuer_or_none_at_all_is_invalid() {
         let key = hmac::Key::new(hmac::HMAC_SHA512, b"key");
         let other = hmac::Key::new(hmac::HMAC_SHA512, b"other");
-        let foreign = mint(&other, "https://management.azure.com/.default", now());
+        let foreign = mint(
+            &other,
+            "https://management.azure.com/.default",
+            now(),
+            default_lifetime(),
+        );
         for token in [foreign.as_str(), "", "a.b.c", "a"] {
             let refused = check_bearer(&key, token, ARM, now());
             assert_eq!(refused, Err(BadToken::Invalid), "{token}");

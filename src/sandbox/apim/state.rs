@@ -16,7 +16,7 @@ use super::model::{
     Api, Delegation, Group, Product, Scope, Subscription, SubscriptionState, User, UserState,
 };
 use super::usage::{Answers, Counts, Dimensions, Stragglers, Usage};
-use super::{Azure, sso};
+use super::{Azure, entra, sso};
 
 /// The delegation validation key until another is put: the bytes 0 to 63, base64.
 pub const VALIDATION_KEY: &str =
@@ -82,6 +82,9 @@ pub struct State {
     pub(super) passwords: BTreeMap<String, String>,
     /// How many rows one answer of the management API carries at most.
     pub page_size: usize,
+    /// How long an access token lasts.
+    #[serde(default = "entra::default_lifetime")]
+    pub(super) token_lifetime: TimeDelta,
     /// Signs the developer portal's sign-in tokens.
     sso_key: String,
     /// The last version given out; see [`State::next_version`].
@@ -132,6 +135,7 @@ impl State {
             deletions: BTreeMap::new(),
             passwords: BTreeMap::new(),
             page_size: PAGE_SIZE,
+            token_lifetime: entra::default_lifetime(),
             sso_key: new_validation_key(),
             version: 3,
         }
@@ -307,6 +311,12 @@ impl Azure {
     /// Makes the management API answer in pages of at most `rows`.
     pub fn set_page_size(&self, rows: usize) {
         self.state().page_size = rows.max(1);
+    }
+
+    /// Lets access tokens last so long from now on. A tenant's policy can ask for ten minutes to a
+    /// day (<https://learn.microsoft.com/entra/identity-platform/configurable-token-lifetimes>).
+    pub fn set_token_lifetime(&self, lifetime: TimeDelta) {
+        self.state().token_lifetime = lifetime;
     }
 
     /// The true call counts by subscription id, without lag; calls without a valid key are under

@@ -140,6 +140,13 @@ impl Stripe {
         self.account().all(kind).map(render::public).collect()
     }
 
+    /// Whether there is an object of a kind with such a status (`"invoice"`, `"draft"`).
+    pub fn has_any(&self, kind: &str, status: &str) -> bool {
+        self.account()
+            .all(kind)
+            .any(|object| object["status"] == status)
+    }
+
     /// Delivers an event once more to every endpoint that listens to it, as the Dashboard's
     /// "Resend" does; false when there is no such event.
     pub fn redeliver(&self, event: &str) -> bool {

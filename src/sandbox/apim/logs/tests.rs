@@ -28,7 +28,8 @@ fn call(azure: &Azure, status: u16, calls: u64) {
 }
 
 async fn ask_for(azure: &Azure, scope: &str, query: &str) -> (StatusCode, Value) {
-    let token = super::super::entra::mint(&azure.token_key, scope, azure.clock().now());
+    let now = azure.clock().now();
+    let token = super::super::entra::mint(&azure.token_key, scope, now, TimeDelta::hours(1));
     let request = Request::post(format!("/v1/workspaces/{WORKSPACE_ID}/query"))
         .header("authorization", format!("Bearer {token}"))
         .header("prefer", "wait=180")
