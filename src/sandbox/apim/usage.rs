@@ -140,9 +140,9 @@ impl AddAssign for Counts {
 
 /// One bucket of one combination of dimensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bucket {
+pub struct Bucket<'a> {
     pub start: DateTime<Utc>,
-    pub dimensions: Arc<Dimensions>,
+    pub dimensions: &'a Dimensions,
     pub counts: Counts,
 }
 
@@ -246,7 +246,11 @@ impl Usage {
     }
 
     /// The visible buckets that start in `[from, to]`; both ends count, as in Azure.
-    pub fn buckets(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> impl Iterator<Item = Bucket> {
+    pub fn buckets(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> impl Iterator<Item = Bucket<'_>> {
         let none = Arc::new(Dimensions::default());
         // A bucket start is a whole second: `ge` rounds up, `le` down.
         let from = from.timestamp() + i64::from(from.timestamp_subsec_nanos() > 0);
@@ -256,7 +260,7 @@ impl Usage {
             .filter_map(|((start, dimensions), counts)| {
                 Some(Bucket {
                     start: DateTime::from_timestamp(*start, 0)?,
-                    dimensions: Arc::clone(dimensions),
+                    dimensions,
                     counts: *counts,
                 })
             })

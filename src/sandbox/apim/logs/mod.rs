@@ -119,19 +119,20 @@ impl Logs {
     }
 
     /// The rows of `[from, to)`, each with the number of its second copies.
-    fn between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<(Bucket, u64)> {
+    fn between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<(Bucket<'_>, u64)> {
         let last = to - TimeDelta::nanoseconds(1);
         let copies: std::collections::BTreeMap<_, _> = self
             .copies
             .buckets(from, last)
             .map(|copy| ((copy.start, copy.dimensions), copy.counts.total()))
             .collect();
-        let with_copies = |row: Bucket| {
-            let key = (row.start, Arc::clone(&row.dimensions));
+        let rows = self.rows.buckets(from, last);
+        rows.map(|row| {
+            let key = (row.start, row.dimensions);
             let copies = copies.get(&key).copied().unwrap_or(0);
             (row, copies)
-        };
-        self.rows.buckets(from, last).map(with_copies).collect()
+        })
+        .collect()
     }
 }
 

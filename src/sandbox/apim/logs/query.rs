@@ -30,7 +30,7 @@ struct Flow {
 }
 
 /// The answer's table `PrimaryResult`; an error says what the query asks for that is not there.
-pub(super) fn run(query: &Query, rows: &[(Bucket, u64)]) -> Result<Value, String> {
+pub(super) fn run(query: &Query, rows: &[(Bucket<'_>, u64)]) -> Result<Value, String> {
     if query.table != TABLE {
         let table = &query.table;
         return Err(format!(
@@ -53,7 +53,7 @@ pub(super) fn run(query: &Query, rows: &[(Bucket, u64)]) -> Result<Value, String
     Ok(rendered(&flow.rows, &shown))
 }
 
-fn row((bucket, copies): &(Bucket, u64)) -> Row {
+fn row((bucket, copies): &(Bucket<'_>, u64)) -> Row {
     let dimensions = &bucket.dimensions;
     let text = |text: &str| Literal::Text(text.to_owned());
     let calls = bucket.counts.total();

@@ -5,8 +5,7 @@ use chrono::{DateTime, Utc};
 use super::super::error::ArmError;
 use super::super::odata::{Condition, Literal, Operator};
 use super::super::page::Asked;
-use super::REGION;
-use crate::sandbox::apim::usage::Dimensions;
+use super::{REGION, Subject};
 
 /// The fields that a report can be filtered by, beside the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,15 +66,15 @@ impl Selection {
         Ok(Self { from, to, equal })
     }
 
-    pub(super) fn covers(&self, row: &Dimensions) -> bool {
+    pub(super) fn covers(&self, row: &Subject<'_>) -> bool {
         self.equal.iter().all(|(field, wanted)| {
             let found = match field {
                 Field::Region => REGION,
-                Field::User => &row.user,
-                Field::Product => &row.product,
-                Field::Subscription => &row.subscription,
-                Field::Api => &row.api,
-                Field::Operation => &row.operation,
+                Field::User => row.user,
+                Field::Product => row.product,
+                Field::Subscription => row.subscription,
+                Field::Api => row.api,
+                Field::Operation => row.operation,
             };
             found == wanted
         })

@@ -4,11 +4,12 @@
 mod asked;
 mod interval;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::extract::{Extension, State};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
@@ -27,103 +28,142 @@ const REGION: &str = "West Europe";
 
 pub(super) fn routes() -> Router<Azure> {
     Router::new()
-        .route("/reports/bysubscription", get(by_subscription))
-        .route("/reports/byuser", get(by_user))
-        .route("/reports/byproduct", get(by_product))
-        .route("/reports/byapi", get(by_api))
-        .route("/reports/byoperation", get(by_operation))
+        .route("/reports/bysubscription", BY_SUBSCRIPTION.route())
+        .route("/reports/byuser", BY_USER.route())
+        .route("/reports/byproduct", BY_PRODUCT.route())
+        .route("/reports/byapi", BY_API.route())
+        .route("/reports/byoperation", BY_OPERATION.route())
         .route("/reports/bytime", get(by_time))
 }
 
-/// The rows of a report by what they are about: what there is, and how often it was called.
-type Rows = BTreeMap<String, (Dimensions, Counts)>;
+/// What a row is about. Borrowed, because each page of a report makes all of its rows anew.
+#[derive(Debug, Clone, Copy, Default)]
+struct Subject<'a> {
+    subscription: &'a str,
+    product: &'a str,
+    user: &'a str,
+    api: &'a str,
+    operation: &'a str,
+}
+
+impl<'a> From<&'a Dimensions> for Subject<'a> {
+    fn from(dimensions: &'a Dimensions) -> Self {
+        Self {
+            subscription: &dimensions.subscription,
+            product: &dimensions.product,
+            user: &dimensions.user,
+            api: &dimensions.api,
+            operation: &dimensions.operation,
+        }
+    }
+}
+
+impl<'a> From<&'a Subscription> for Subject<'a> {
+    fn from(subscription: &'a Subscription) -> Self {
+        Self {
+            subscription: &subscription.id,
+            product: subscription.product().unwrap_or_default(),
+            user: subscription.owner.as_deref().unwrap_or(ADMINISTRATOR_ID),
+            ..Self::default()
+        }
+    }
+}
+
+/// A report with a row for each thing of a kind.
+#[derive(Clone, Copy)]
+struct Report {
+    fields: Fields,
+    /// What has a row with zeros where nobody called it.
+    idle: fn(&Service) -> Vec<Subject<'_>>,
+    /// What a row is about, in one text; nothing for calls that belong to no row.
+    key: for<'a> fn(Subject<'a>) -> Cow<'a, str>,
+    show: fn(&Service, Subject<'_>) -> Value,
+}
+
+impl Report {
+    fn route(self) -> MethodRouter<Azure> {
+        get(
+            move |State(azure): State<Azure>, Extension(asked): Extension<Asked>| async move {
+                answer(&azure, &asked, &self)
+            },
+        )
+    }
+}
 
 /// Lists subscriptions without calls too, with zeros. Calls without a valid key are missing.
-async fn by_subscription(State(azure): State<Azure>, Extension(asked): Extension<Asked>) -> Answer {
-    let key = |dimensions: &Dimensions| dimensions.subscription.clone();
-    let rows = |state: &Service| {
-        let subscriptions = state.subscriptions.values();
-        subscriptions.map(dimensions_of).collect()
-    };
-    answer(&azure, &asked, Fields::Common, rows, key, |state, row| {
-        let found = state.subscriptions.get(&row.subscription);
-        let name = found.and_then(|found| found.display_name.clone());
+const BY_SUBSCRIPTION: Report = Report {
+    fields: Fields::Common,
+    idle: |state| state.subscriptions.values().map(Subject::from).collect(),
+    key: |row| row.subscription.into(),
+    show: |state, row| {
+        let found = state.subscriptions.get(row.subscription);
+        let name = found.and_then(|found| found.display_name.as_deref());
         json!({
             "name": name.unwrap_or_default(),
-            "userId": path("users", &row.user),
-            "productId": path("products", &row.product),
-            "subscriptionId": path("subscriptions", &row.subscription),
+            "userId": path("users", row.user),
+            "productId": path("products", row.product),
+            "subscriptionId": path("subscriptions", row.subscription),
         })
-    })
-}
+    },
+};
 
-async fn by_user(State(azure): State<Azure>, Extension(asked): Extension<Asked>) -> Answer {
-    let key = |dimensions: &Dimensions| dimensions.user.clone();
-    let rows = |state: &Service| {
-        let users = state.users.keys().cloned();
-        let row = |user| Dimensions {
+const BY_USER: Report = Report {
+    fields: Fields::All,
+    idle: |state| {
+        let row = |user| Subject {
             user,
-            ..Dimensions::default()
+            ..Subject::default()
         };
-        users.map(row).collect()
-    };
-    answer(&azure, &asked, Fields::All, rows, key, |state, row| {
-        let user = state.users.get(&row.user);
+        state.users.keys().map(|id| row(id)).collect()
+    },
+    key: |row| row.user.into(),
+    show: |state, row| {
+        let user = state.users.get(row.user);
         let name = user.map(|user| format!("{} {}", user.first_name, user.last_name));
-        json!({ "name": name.unwrap_or_default(), "userId": path("users", &row.user) })
-    })
-}
+        json!({ "name": name.unwrap_or_default(), "userId": path("users", row.user) })
+    },
+};
 
-async fn by_product(State(azure): State<Azure>, Extension(asked): Extension<Asked>) -> Answer {
-    let key = |dimensions: &Dimensions| dimensions.product.clone();
-    let rows = |state: &Service| {
-        let products = state.products.keys().cloned();
-        let row = |product| Dimensions {
+const BY_PRODUCT: Report = Report {
+    fields: Fields::Common,
+    idle: |state| {
+        let row = |product| Subject {
             product,
-            ..Dimensions::default()
+            ..Subject::default()
         };
-        products.map(row).collect()
-    };
-    answer(&azure, &asked, Fields::Common, rows, key, |state, row| {
-        let product = state.products.get(&row.product);
-        let name = product.map(|product| product.display_name.clone());
-        json!({ "name": name.unwrap_or_default(), "productId": path("products", &row.product) })
-    })
-}
+        state.products.keys().map(|id| row(id)).collect()
+    },
+    key: |row| row.product.into(),
+    show: |state, row| {
+        let product = state.products.get(row.product);
+        let name = product.map(|product| product.display_name.as_str());
+        json!({ "name": name.unwrap_or_default(), "productId": path("products", row.product) })
+    },
+};
 
-async fn by_api(State(azure): State<Azure>, Extension(asked): Extension<Asked>) -> Answer {
-    let key = |dimensions: &Dimensions| dimensions.api.clone();
-    answer(
-        &azure,
-        &asked,
-        Fields::All,
-        |_| Vec::new(),
-        key,
-        |_, row| {
-            let api = APIS.iter().find(|api| api.id == row.api);
-            let name = api.map(|api| api.display_name).unwrap_or_default();
-            json!({ "name": name, "apiId": path("apis", &row.api) })
-        },
-    )
-}
+const BY_API: Report = Report {
+    fields: Fields::All,
+    idle: |_| Vec::new(),
+    key: |row| row.api.into(),
+    show: |_, row| {
+        let api = APIS.iter().find(|api| api.id == row.api);
+        let name = api.map(|api| api.display_name).unwrap_or_default();
+        json!({ "name": name, "apiId": path("apis", row.api) })
+    },
+};
 
-async fn by_operation(State(azure): State<Azure>, Extension(asked): Extension<Asked>) -> Answer {
-    let key = |dimensions: &Dimensions| format!("{}/{}", dimensions.api, dimensions.operation);
-    answer(
-        &azure,
-        &asked,
-        Fields::All,
-        |_| Vec::new(),
-        key,
-        |_, row| {
-            json!({
-                "name": row.operation,
-                "apiId": path("apis", &row.api),
-                "operationId": format!("/apis/{}/operations/{}", row.api, row.operation),
-            })
-        },
-    )
-}
+const BY_OPERATION: Report = Report {
+    fields: Fields::All,
+    idle: |_| Vec::new(),
+    key: |row| format!("{}/{}", row.api, row.operation).into(),
+    show: |_, row| {
+        json!({
+            "name": row.operation,
+            "apiId": path("apis", row.api),
+            "operationId": format!("/apis/{}/operations/{}", row.api, row.operation),
+        })
+    },
+};
 
 /// Counts per interval; intervals without calls are left out.
 async fn by_time(State(azure): State<Azure>, Extension(asked): Extension<Asked>) -> Answer {
@@ -135,7 +175,7 @@ async fn by_time(State(azure): State<Azure>, Extension(asked): Extension<Asked>)
     state.usage.settle(now);
     let mut totals: BTreeMap<DateTime<Utc>, Counts> = BTreeMap::new();
     for bucket in state.usage.buckets(selection.from, selection.to) {
-        if selection.covers(&bucket.dimensions) {
+        if selection.covers(&bucket.dimensions.into()) {
             *totals.entry(interval.start(bucket.start)).or_default() += bucket.counts;
         }
     }
@@ -149,46 +189,31 @@ async fn by_time(State(azure): State<Azure>, Extension(asked): Extension<Asked>)
     page(&azure, &asked, state.page_size, &rows, LastLink::Empty)
 }
 
-/// Answers with one row for each of the `idle` rows and for each other `key` that was called.
-fn answer(
-    azure: &Azure,
-    asked: &Asked,
-    fields: Fields,
-    idle: impl Fn(&Service) -> Vec<Dimensions>,
-    key: impl Fn(&Dimensions) -> String,
-    show: impl Fn(&Service, &Dimensions) -> Value,
-) -> Answer {
+/// Answers with one row for each thing of the report that there is or that was called.
+fn answer(azure: &Azure, asked: &Asked, report: &Report) -> Answer {
     let now = azure.clock.now();
-    let selection = Selection::new(asked, fields, now)?;
-    let mut state = azure.state();
-    state.usage.settle(now);
-    let mut rows: Rows = idle(&state)
+    let selection = Selection::new(asked, report.fields, now)?;
+    let mut service = azure.state();
+    service.usage.settle(now);
+    let state: &Service = &service;
+    let mut rows: BTreeMap<Cow<'_, str>, (Subject<'_>, Counts)> = (report.idle)(state)
         .into_iter()
         .filter(|row| selection.covers(row))
-        .map(|row| (key(&row), (row, Counts::default())))
+        .map(|row| ((report.key)(row), (row, Counts::default())))
         .collect();
     for bucket in state.usage.buckets(selection.from, selection.to) {
-        let key = key(&bucket.dimensions);
-        if !key.is_empty() && selection.covers(&bucket.dimensions) {
-            let row = rows.entry(key);
-            row.or_insert_with(|| ((*bucket.dimensions).clone(), Counts::default()))
-                .1 += bucket.counts;
+        let row = Subject::from(bucket.dimensions);
+        let key = (report.key)(row);
+        if !key.is_empty() && selection.covers(&row) {
+            rows.entry(key).or_insert((row, Counts::default())).1 += bucket.counts;
         }
     }
     let rows: Vec<_> = rows.into_values().collect();
-    let show =
-        |(dimensions, counts): &(Dimensions, Counts)| with_counts(show(&state, dimensions), counts);
+    let show = |(row, counts): &(Subject<'_>, Counts)| {
+        let row = (report.show)(state, *row);
+        with_counts(row, counts)
+    };
     page_of(azure, asked, state.page_size, &rows, show, LastLink::Null)
-}
-
-fn dimensions_of(subscription: &Subscription) -> Dimensions {
-    let owner = subscription.owner.as_deref().unwrap_or(ADMINISTRATOR_ID);
-    Dimensions {
-        subscription: subscription.id.clone(),
-        product: subscription.product().unwrap_or_default().to_owned(),
-        user: owner.to_owned(),
-        ..Dimensions::default()
-    }
 }
 
 /// An id as reports write it; `-` stands for none.
