@@ -120,7 +120,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     plain(
         "stripe.gap_fill_minutes",
-        Default("60"),
+        Default("30"),
         "minutes between two looks for events that did not arrive",
     ),
     plain(

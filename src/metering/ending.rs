@@ -33,6 +33,9 @@ const AFTER_REPORT: TimeDelta = TimeDelta::minutes(2);
 /// How long Stripe's meter is given to show what was reported. After that the subscription ends
 /// all the same: the last invoice is compared before it is final anyway.
 const METER_PATIENCE: TimeDelta = TimeDelta::hours(1);
+/// How long a metered period lasts at least before it is broken off: Stripe's meters count by whole
+/// minutes, so that one within a minute could be told nothing.
+const SHORTEST_PERIOD: TimeDelta = TimeDelta::minutes(2);
 
 /// What becomes of a step.
 #[derive(Clone, Copy)]
@@ -151,10 +154,15 @@ impl Metering {
         if has_ended(&fetched) {
             return Ok(Next::Step(Step::Collect));
         }
+        let metered = subscription.meter.is_some();
+        let begun = fetched.items.iter().map(|item| item.period_start).max();
+        let room = begun.map(|begun| begun + SHORTEST_PERIOD);
+        if let Some(room) = room.filter(|room| metered && now < *room) {
+            return Ok(Next::At(room));
+        }
         if let Some(later) = self.meter_waits(subscription, now)? {
             return Ok(Next::At(later));
         }
-        let metered = subscription.meter.is_some();
         match self.stripe.end_subscription(&subscription.id, metered) {
             // It has ended since we looked; the next look tells.
             Err(error) if error.is_not_found() => Ok(Next::At(now)),

@@ -204,6 +204,23 @@ pub fn metered(
     select_all(db, condition, seconds(since))
 }
 
+/// Metered subscriptions whose period ended between `from` and `until` and which were not looked at
+/// since `until`, at most `limit`. Those that are in trouble are looked at again for that.
+pub fn turned_unseen(
+    db: &Connection,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+    limit: u32,
+) -> Result<Vec<Subscription>, StoreError> {
+    // The times stand in the condition, which takes one value.
+    let (from, until) = (seconds(from), seconds(until));
+    let condition = format!(
+        "meter_id IS NOT NULL AND ended_at IS NULL AND period_end BETWEEN {from} AND {until}
+         AND updated_at <= {until} AND problem IS NULL ORDER BY period_end LIMIT ?1"
+    );
+    select(db, &condition, limit)
+}
+
 /// All, newest first, at most `limit`.
 pub fn newest(db: &Connection, limit: u32) -> Result<Vec<Subscription>, StoreError> {
     select(

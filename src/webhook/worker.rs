@@ -35,6 +35,10 @@ const OUTAGES_IN_A_ROW: u32 = 3;
 const FRESH: TimeDelta = TimeDelta::hours(1);
 /// An intent whose attempt did not come to an end (the process was killed) is due again then.
 const UNFINISHED_DUE_AFTER: TimeDelta = TimeDelta::minutes(1);
+/// How long after the end of a period its events are waited for, and how long at most the next
+/// period is looked for by itself; after that the daily job asks.
+const EVENTS_TAKE: TimeDelta = TimeDelta::minutes(5);
+const TURNS_TAKE: TimeDelta = TimeDelta::hours(2);
 
 /// The settings that the worker goes by.
 #[derive(Debug, Clone, Copy)]
@@ -163,6 +167,7 @@ impl Worker {
     pub fn drain(&self, now: DateTime<Utc>) -> Result<usize, StoreError> {
         let mut round = Round::default();
         let waiting = self.store.read(|db| inbox::due(db, now, BATCH))?;
+        let is_all_heard = waiting.is_empty();
         for (subject, events) in by_subject(waiting) {
             let result = self.look_again(&subject, now);
             round.note(&result);
@@ -181,8 +186,28 @@ impl Worker {
                 return Ok(0);
             }
         }
+        if is_all_heard {
+            self.look_for_turns(&mut round, now)?;
+        }
         self.look_as_asked(&mut round, now)?;
         Ok(if round.is_over() { 0 } else { round.done })
+    }
+
+    /// Looks at metered subscriptions whose period is over and of which no event said so. Stripe
+    /// finalizes the draft an hour after it has made it, and then bills nothing that comes later: the
+    /// list of events may be read too late for that.
+    fn look_for_turns(&self, round: &mut Round, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let until = now - EVENTS_TAKE;
+        let turned = self
+            .store
+            .read(|db| subscriptions::turned_unseen(db, until - TURNS_TAKE, until, BATCH))?;
+        for subscription in turned {
+            if round.is_over() {
+                return Ok(());
+            }
+            round.note(&self.recheck(subscription, now));
+        }
+        Ok(())
     }
 
     /// Looks at the subscriptions that somebody has asked for. The wish is read before the look and
@@ -463,6 +488,10 @@ impl Worker {
         let change = self.store.write(move |db| {
             if was_ended_meanwhile(db, &outcome)? {
                 return Ok(());
+            }
+            if outcome.ended_at.is_some() {
+                // Nobody will pay up any more; what was used until then is owed.
+                invoices::release(db, &outcome.id, now)?;
             }
             notices::queue(db, &outbox, &outcome, now)?;
             if let Some(checkout_id) = &outcome.checkout_id {

@@ -221,6 +221,36 @@ fn a_draft_whose_event_was_lost_is_found_when_the_period_has_turned() {
 }
 
 #[test]
+fn a_period_that_is_over_and_of_which_nothing_was_heard_is_looked_for() {
+    let turned = Arc::new(AtomicBool::new(false));
+    let is_turned = Arc::clone(&turned);
+    let bench = Bench::start(move |seen| match seen.target.as_str() {
+        "/v1/invoices/in_1" => draft(),
+        "/v1/subscriptions/sub_1" if is_turned.load(Ordering::SeqCst) => {
+            fetched_in(MARCH, "active", &ours())
+        }
+        "/v1/subscriptions/sub_1" => fetched("active", &ours()),
+        _ => azure(),
+    });
+    bench.know();
+    bench.worker.drain(now()).unwrap();
+    let looks = || bench.calls_to("/v1/subscriptions/sub_1");
+    let drafts = || bench.scratch.store.read(invoices::unfinished).unwrap();
+    let before = looks();
+    let after = |minutes| {
+        let at = now() + TimeDelta::minutes(minutes);
+        bench.worker.drain(at).unwrap();
+        looks() - before
+    };
+    assert_eq!(after(4), 0, "its events may still come");
+    assert_eq!((after(6), drafts().len()), (1, 0), "Stripe takes its time");
+    assert_eq!(after(7), 1, "not each minute");
+    turned.store(true, Ordering::SeqCst);
+    assert_eq!((after(12), drafts().len()), (2, 1));
+    assert_eq!(after(60), 2, "the next period is known");
+}
+
+#[test]
 fn a_subscription_that_vanished_from_stripe_is_not_asked_for_without_end() {
     let known = AtomicBool::new(true);
     let bench = Bench::start(move |seen| match seen.target.as_str() {

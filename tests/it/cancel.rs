@@ -218,6 +218,21 @@ fn the_period_before_is_still_billed_when_the_next_one_is_broken_off() {
 }
 
 #[test]
+fn the_calls_of_the_first_seconds_of_a_period_are_billed_though_it_ends_at_once() {
+    let app = TestApp::start_with(START, LONG);
+    let browser = consumer(&app, "quick@example.com");
+    let key = buy(&app, &browser, "payg", GOOD_CARD);
+    app.advance_to("2026-02-15T00:00:02Z");
+    sign_in(&app, &browser, "quick@example.com", PASSWORD);
+    app.send_calls(&key, 180, TimeDelta::zero());
+    let id = id(&cancel(&app, &browser, "now"));
+    let_end(&app);
+    assert_eq!(at_stripe(&app, &id)["status"], "canceled");
+    app.advance(TimeDelta::days(4));
+    assert_eq!(paid(&app, &id), 27);
+}
+
+#[test]
 fn an_open_invoice_stays_due_after_an_end_at_once() {
     let app = TestApp::start_with(START, LONG);
     let browser = consumer(&app, "open@example.com");

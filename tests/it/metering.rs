@@ -75,6 +75,36 @@ fn calls_of_the_last_minute_and_reports_that_lag_are_on_the_invoice() {
 }
 
 #[test]
+fn a_draft_of_which_no_event_arrives_is_claimed_within_its_hour() {
+    let app = TestApp::start_with(
+        "2026-01-15T10:20:30Z",
+        &[("stripe", "gap_fill_minutes = 1440")],
+    );
+    let browser = consumer(&app, "payg@example.com");
+    let key = buy(&app, &browser, "payg", GOOD_CARD);
+    app.send_calls(&key, 180, TimeDelta::zero());
+    app.advance(period_end(&app) - app.now() - TimeDelta::minutes(1));
+    app.play_on_webhooks(Kind::LostWebhook, "", 1_000);
+    app.advance(TimeDelta::minutes(1));
+    app.advance(TimeDelta::minutes(7));
+    let invoices = app.sandbox.stripe.objects("invoice");
+    let draft = invoices.last().unwrap();
+    assert_eq!(draft["status"], "draft");
+    let time = |name: &str| draft[name].as_i64().unwrap();
+    let put_off = time("automatically_finalizes_at") - time("created");
+    assert_eq!(put_off, TimeDelta::hours(48).num_seconds());
+    let questions = || {
+        app.requests(Side::Stripe, "GET", "/v1/subscriptions/sub_")
+            .len()
+    };
+    let asked = questions();
+    app.advance(TimeDelta::minutes(20));
+    assert_eq!(questions(), asked, "it is known now");
+    app.advance(TimeDelta::days(2));
+    assert_eq!(billed(&app, id(&subscription(&app))), (180, 27));
+}
+
+#[test]
 fn a_subscription_of_the_31st_is_billed_month_by_month_without_a_gap() {
     let (app, key) = with_payg("2026-01-31T13:45:10Z");
     let mut ends = Vec::new();

@@ -209,7 +209,11 @@ impl World {
             if now >= target {
                 return;
             }
-            let events = [self.sandbox.stripe.next_due(), self.back_at];
+            let events = [
+                self.sandbox.stripe.next_due(),
+                self.back_at,
+                self.grace(now),
+            ];
             let next = events.into_iter().flatten().filter(|due| *due > now).min();
             // What falls due within minutes is done together, as by a server that is busy.
             let next = next.map_or(target, |due| due.max(now + MOMENT));
@@ -217,6 +221,15 @@ impl World {
             let next = self.closing_time(now, next).unwrap_or(next);
             self.sandbox.clock.advance_to(next);
         }
+    }
+
+    /// A moment before the next thing that Stripe does, if it follows soon and drafts are about: a
+    /// product that is up has its turn in the hour before Stripe finalizes a draft by itself.
+    fn grace(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let has_drafts = self.sandbox.stripe.has_any("invoice", "draft");
+        let due = self.sandbox.stripe.next_due().filter(|_| has_drafts)?;
+        let grace = due - TimeDelta::minutes(5);
+        (now < grace && grace < now + TimeDelta::hours(1)).then_some(grace)
     }
 
     /// When drafts can be closed between `now` and `next`: half a day after their last day. A period

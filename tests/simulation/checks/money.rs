@@ -145,7 +145,7 @@ impl<'a> Sold<'a> {
     /// The calls that are to be paid for a period. A day belongs to the period in which it starts;
     /// the first day of a subscription has no other than the first.
     fn served(&self, period: Period) -> u64 {
-        let is_first = period.start.date_naive() == self.started().date_naive();
+        let is_first = period.start <= self.started();
         let from = if is_first {
             period.start
         } else {
@@ -238,15 +238,16 @@ impl<'a> Sold<'a> {
     /// While the merchant's pause of collection voids or writes off what is billed, Stripe finalizes
     /// an invoice the moment it makes it. One of less than it charges counts as paid then.
     fn was_given_away(&self, invoice: &Value) -> bool {
-        let made = invoice["created"].as_i64();
-        let mut earlier = self.world.events.iter().filter(|event| {
-            event["data"]["object"]["id"] == self.id() && event["created"].as_i64() <= made
-        });
+        let is_made = |event: &&Value| {
+            event["type"] == "invoice.created" && event["data"]["object"]["id"] == invoice["id"]
+        };
+        let earlier = self.world.events.iter().take_while(|event| !is_made(event));
         let last = earlier
-            .next_back()
-            .map(|event| &event["data"]["object"]["pause_collection"]);
-        let behavior = last.map(|pause| text(&pause["behavior"]));
-        made == invoice["status_transitions"]["finalized_at"].as_i64()
+            .filter(|event| event["data"]["object"]["id"] == self.id())
+            .last();
+        let pause = last.map(|event| &event["data"]["object"]["pause_collection"]);
+        let behavior = pause.map(|pause| text(&pause["behavior"]));
+        invoice["created"] == invoice["status_transitions"]["finalized_at"]
             && matches!(behavior, Some("void" | "mark_uncollectible"))
     }
 }
