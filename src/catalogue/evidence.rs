@@ -40,6 +40,9 @@ pub struct Sheet {
     pub stripes: Option<Figures>,
     /// In what they differ, in a sentence.
     pub problem: Option<String>,
+    /// What was made up for with the next invoice since: charged, or negative where it was given
+    /// back. Absent where nothing was.
+    pub corrected: Option<Money>,
     pub hosted_invoice_url: Option<String>,
     /// When the days were kept; absent where none were, as when the store was lost.
     pub kept_at: Option<DateTime<Utc>>,
@@ -157,6 +160,7 @@ mod tests {
             ours: None,
             stripes: None,
             problem: None,
+            corrected: None,
             hosted_invoice_url: None,
             kept_at: None,
             lines: Vec::new(),

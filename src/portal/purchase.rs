@@ -23,7 +23,7 @@ use crate::store::checkouts::{self, Checkout, Session, State};
 use crate::store::subscriptions::{self, Subscription};
 use crate::stripe::{Anchor, NewCheckout, NewCustomer};
 use crate::web::Failure;
-use crate::web::token::{self, random_uuid};
+use crate::web::token::derived_uuid;
 
 /// How long a Checkout session can be paid. Stripe allows 30 minutes to 24 hours; while it lasts,
 /// its customer is taken.
@@ -147,11 +147,12 @@ impl Portal {
         let mut checkout = planned(order, metered(&order.model), now);
         let by = order.by;
         let change = self.store.write(move |db| {
-            if let Some(known) = checkouts::get(db, &checkout.id)? {
+            while let Some(known) = checkouts::get(db, &checkout.id)? {
                 if can_go_on(&known, now) {
                     return Ok(Some(known));
                 }
-                checkout.id = random_uuid();
+                // The same one whenever the old form is sent again: so that finds what it began.
+                checkout.id = derived_uuid(&["follows", &known.id]);
             }
             let limit = match by {
                 OrderedBy::Holder => PAYABLE_AT_ONCE,
@@ -272,7 +273,7 @@ fn purchase_id(order: &Order) -> String {
         OrderedBy::Holder => {}
         OrderedBy::Sent => parts.push("sent"),
     }
-    token::derived_uuid(&parts)
+    derived_uuid(&parts)
 }
 
 /// Whether a purchase is paid or can still be. Otherwise the same order is a new purchase.

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use super::invoices::{self, Invoice, State};
 use super::subscriptions::{Period, Subscription};
 use super::usage::{self, Calls, parse_day};
-use super::{StoreError, seconds, time};
+use super::{StoreError, corrections, seconds, time};
 use crate::catalogue::StatusClass;
 use crate::catalogue::evidence::{Day, Figures, Late, Line, Sheet, SoFar};
 use crate::catalogue::money::{Currency, Money};
@@ -155,6 +155,7 @@ pub fn sheet(db: &Connection, invoice_id: &str) -> Result<Option<Sheet>, StoreEr
         calls: figures.calls,
         amount: money(figures.amount),
     };
+    let corrected = corrections::of_invoice(db, invoice_id)?.made;
     let header = header(db, invoice_id)?;
     let days = days(db, invoice_id)?;
     let late = match &header {
@@ -169,6 +170,7 @@ pub fn sheet(db: &Connection, invoice_id: &str) -> Result<Option<Sheet>, StoreEr
         ours: invoice.ours.map(figures),
         stripes: invoice.stripes.map(figures),
         problem: invoice.problem,
+        corrected: (corrected != 0).then(|| money(corrected)),
         hosted_invoice_url: invoice.hosted_invoice_url,
         kept_at: header.map(|(_, kept_at)| kept_at),
         lines: lines(db, invoice_id, currency)?,

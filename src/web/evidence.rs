@@ -10,7 +10,7 @@ use rust_decimal::prelude::ToPrimitive as _;
 
 use super::token::{hex, sha256};
 use crate::catalogue::evidence::{Day, Figures, Late, Sheet, SoFar};
-use crate::catalogue::money::thousands;
+use crate::catalogue::money::{Money, thousands};
 
 /// The file of the days, to be saved by whoever asked for it and kept by nobody on the way.
 pub fn download(sheet: &Sheet) -> Response {
@@ -36,7 +36,7 @@ pub fn sheet(sheet: &Sheet, file: &str) -> Markup {
         (figures(sheet))
         (lines(sheet))
         @if sheet.kept_at.is_some() {
-            (late(&sheet.late))
+            (late(&sheet.late, sheet.corrected.is_some()))
             (days(&sheet.days))
             (proof(sheet, file))
         } @else {
@@ -75,6 +75,20 @@ fn figures(sheet: &Sheet) -> Markup {
             div #counted { dt { "By the days below" } dd { (words(sheet.ours)) } }
         }
         @if let Some(problem) = &sheet.problem { p.alert.bad #difference { (problem) } }
+        @if let Some(by) = sheet.corrected { (correction(by)) }
+    }
+}
+
+fn correction(by: Money) -> Markup {
+    let amount = Money {
+        minor: by.minor.abs(),
+        ..by
+    };
+    html! {
+        p.alert #correction {
+            @if by.minor > 0 { "This invoice billed " (amount) " too little, which the next one adds." }
+            @else { "This invoice billed " (amount) " too much, which the next one takes off." }
+        }
     }
 }
 
@@ -104,11 +118,14 @@ fn lines(sheet: &Sheet) -> Markup {
     }
 }
 
-fn late(late: &[Late]) -> Markup {
+fn late(late: &[Late], is_corrected: bool) -> Markup {
     html! {
         @if !late.is_empty() {
             div.alert.warn #late {
-                p { "Azure has reported something else since. It is on no invoice, and nothing was changed here:" }
+                p {
+                    "Azure has reported something else since"
+                    @if is_corrected { ":" } @else { ". It is on no invoice, and nothing was changed here:" }
+                }
                 ul {
                     @for day in late {
                         li {

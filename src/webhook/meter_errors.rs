@@ -176,7 +176,7 @@ fn in_words(refused: &Refused, why: &str) -> Option<String> {
         ..
     } = &refused.push;
     let next = if refused.is_billed {
-        "The invoice of that period is final already: `tollhouse reconcile` says what it lacks."
+        "The invoice of that period is final already: the command tollhouse reconcile says what it lacks."
     } else {
         "The next run reports it again, and the invoice waits for it."
     };

@@ -33,6 +33,8 @@ fn who_closes_the_account_there_is_charged_for_the_calls_until_then_and_no_more(
     close_account(&app, &browser);
     app.advance(TimeDelta::days(2));
     assert_eq!(stripes_status(&app, &id), "active");
+    let tile = app.status_page("/").text("#requests-tile .fact");
+    assert_eq!(tile, "1 user is gone");
     let page = app.status_text("/");
     assert!(page.contains("End what a user had who is gone"), "{page}");
     assert!(page.contains("unless the user is there again"), "{page}");

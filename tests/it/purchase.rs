@@ -223,6 +223,20 @@ fn a_form_that_is_sent_twice_is_one_purchase() {
 }
 
 #[test]
+fn an_old_form_that_is_sent_twice_is_one_purchase() {
+    let app = TestApp::start();
+    let browser = consumer(&app, "old@example.com");
+    let page = order_page(&app, &browser, "payg");
+    let form = page.form("#checkout").fill("subscription-name", "Old");
+    let left = form.submit_once(&browser).location().unwrap();
+    app.advance(TimeDelta::hours(3));
+    let first = form.submit_once(&browser).location().unwrap();
+    let second = form.submit_once(&browser).location().unwrap();
+    assert_ne!(left, first, "that one cannot be paid any more");
+    assert_eq!(first, second);
+}
+
+#[test]
 fn going_back_to_the_form_after_paying_leads_to_what_was_bought() {
     let app = TestApp::shared();
     let browser = consumer(&app, "back@example.com");

@@ -247,6 +247,12 @@ fn calls_that_apim_reports_after_the_invoice_are_on_the_next_one_once() {
     let again = app.repair(Scope::Recent, false);
     assert_eq!(again.repaired, [""; 0]);
 
+    let final_one = app.sandbox.stripe.objects("invoice").pop().unwrap();
+    let sheet = app.status_page(&format!("/invoices/{}", id(&final_one)));
+    let correction = "This invoice billed $0.30 too little, which the next one adds.";
+    assert_eq!(sheet.text("#correction"), correction);
+    assert!(!sheet.text("#late").contains("on no invoice"));
+
     let customer = held["customer"].as_str().unwrap();
     assert_eq!(
         app.stripe(&format!("/v1/customers/{customer}"))["balance"],

@@ -12,7 +12,7 @@ pub(super) fn tile(found: &Reconciliation) -> Tile {
         None => (
             Standing::Good,
             "Not compared yet".to_owned(),
-            "`tollhouse reconcile` compares usage, meters and invoices.".to_owned(),
+            "The command tollhouse reconcile compares usage, meters and invoices.".to_owned(),
         ),
         Some(run) => {
             let detail = format!("{}: {}", moment(run.started_at), run.summary);

@@ -16,11 +16,16 @@ fn unseen(status: &Status) -> Option<&str> {
 pub(super) fn tile(status: &Status) -> Tile {
     let requests = &status.requests;
     let stubborn = requests.iter().filter(|it| it.needs_attention()).count();
-    let (standing, fact) = match (stubborn, requests.len()) {
-        (0, _) if unseen(status).is_some() => (Standing::Bad, "Users not looked for".to_owned()),
-        (0, 0) => (Standing::Good, "Nothing waits".to_owned()),
-        (0, waiting) => (Standing::Waiting, format!("{waiting} tried again")),
-        (stubborn, _) => (Standing::Bad, format!("{stubborn} need attention")),
+    let gone = requests
+        .iter()
+        .filter(|it| it.kind == Kind::Absence)
+        .count();
+    let (standing, fact) = match (stubborn, requests.len() - gone, gone) {
+        (0, _, _) if unseen(status).is_some() => (Standing::Bad, "Users not looked for".to_owned()),
+        (0, 0, 0) => (Standing::Good, "Nothing waits".to_owned()),
+        (0, 0, gone) => (Standing::Waiting, gone_in_words(gone)),
+        (0, waiting, _) => (Standing::Waiting, format!("{waiting} tried again")),
+        (stubborn, _, _) => (Standing::Bad, format!("{stubborn} need attention")),
     };
     Tile {
         id: "requests-tile",
@@ -29,6 +34,13 @@ pub(super) fn tile(status: &Status) -> Tile {
         fact,
         detail: "Cancellations, changes of accounts, accounts to close, and users who are gone."
             .to_owned(),
+    }
+}
+
+fn gone_in_words(users: usize) -> String {
+    match users {
+        1 => "1 user is gone".to_owned(),
+        users => format!("{users} users are gone"),
     }
 }
 
