@@ -213,8 +213,9 @@ impl Consumer {
         world.ask(request.body(encoded(fields)).unwrap())
     }
 
-    /// Orders something, or sends an order again of which nothing was heard.
-    pub(crate) fn order(at: usize, world: &mut impl Place, dice: &mut Dice) {
+    /// Orders something, or sends an order again of which nothing was heard. False where it came to
+    /// nothing.
+    pub(crate) fn order(at: usize, world: &mut impl Place, dice: &mut Dice) -> bool {
         let (wish, now) = (world.wish(dice), world.sandbox().clock.now());
         let consumer = &mut world.consumers()[at];
         let again = consumer
@@ -223,7 +224,7 @@ impl Consumer {
             .rposition(|purchase| purchase.payment_page.is_none() && !purchase.is_done);
         let which = match again.filter(|_| dice.percent(70)) {
             Some(which) => which,
-            None if consumer.purchases.len() >= SUBSCRIPTIONS => return,
+            None if consumer.purchases.len() >= SUBSCRIPTIONS => return true,
             None => {
                 consumer.purchases.push(Purchase {
                     form_id: dice.uuid(),
@@ -247,13 +248,13 @@ impl Consumer {
         ];
         let path = format!("/subscribe/{}", purchase.product);
         let Some(page) = consumer.post(world, &path, &fields) else {
-            return;
+            return false;
         };
         // Too many requests: too many purchases are under way.
         let is_foreseen = matches!(page.status, 303 | 429 | 502..=504);
         assert!(is_foreseen, "{} {}", page.status, page.body);
         let Some(location) = page.location else {
-            return;
+            return false;
         };
         let purchase = &mut world.consumers()[at].purchases[which];
         if location.contains("/c/pay/") {
@@ -261,6 +262,7 @@ impl Consumer {
         } else {
             purchase.is_done = true;
         }
+        true
     }
 
     /// An order that came to nothing is taken up again within an hour. After that it is a new one,

@@ -251,7 +251,9 @@ impl Town {
     fn act(&mut self, dice: &mut Dice, served: &mut Vec<Served>) {
         let at = usize::try_from(dice.below(CONSUMERS as u64)).unwrap();
         match dice.below(10) {
-            0..=2 => Consumer::order(at, self, dice),
+            0..=2 => {
+                Consumer::order(at, self, dice);
+            }
             3..=5 => Consumer::pay(at, self, dice),
             6 => Consumer::have_it_ended(at, self, dice),
             7 => Consumer::change_card(at, self, dice),

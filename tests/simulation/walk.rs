@@ -247,7 +247,11 @@ impl Walk {
         let (world, dice) = (&mut self.world, &mut self.dice);
         match page {
             16..=21 => {
-                Consumer::order(at, world, dice);
+                let is_taken = Consumer::order(at, world, dice);
+                // Whoever reads that it failed tries again at once, or thinks about it.
+                if !is_taken && dice.percent(60) {
+                    Consumer::order(at, world, dice);
+                }
                 // Most go on to the payment page at once; it is open for two hours.
                 if dice.percent(85) {
                     Consumer::pay(at, world, dice);
