@@ -116,8 +116,10 @@ pub(super) fn page_of<T>(
     let skip = asked.number("$skip", 0)?.unwrap_or(0).min(rows.len());
     let top = asked.number("$top", 1)?.unwrap_or(page_size);
     let end = rows.len().min(skip + top.min(page_size));
-    let shown: Vec<Value> = rows[skip..end].iter().map(show).collect();
-    let mut body = json!({ "value": shown, "count": rows.len() });
+    // `json!` would copy what it is given.
+    let shown = rows[skip..end].iter().map(show).collect();
+    let mut body = json!({ "value": null, "count": rows.len() });
+    body["value"] = Value::Array(shown);
     let next = match last {
         _ if end < rows.len() => Some(json!(asked.link(&azure.addresses.azure, end))),
         LastLink::Absent => None,

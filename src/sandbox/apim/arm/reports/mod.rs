@@ -5,13 +5,13 @@ mod asked;
 mod interval;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use axum::Router;
 use axum::extract::{Extension, State};
 use axum::routing::{MethodRouter, get};
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::error::{Answer, ArmError};
 use super::page::{Asked, LastLink, page, page_of};
@@ -196,20 +196,27 @@ fn answer(azure: &Azure, asked: &Asked, report: &Report) -> Answer {
     let mut service = azure.state();
     service.usage.settle(now);
     let state: &Service = &service;
-    let mut rows: BTreeMap<Cow<'_, str>, (Subject<'_>, Counts)> = (report.idle)(state)
+    let mut rows: Vec<(Cow<'_, str>, Subject<'_>, Counts)> = (report.idle)(state)
         .into_iter()
         .filter(|row| selection.covers(row))
-        .map(|row| ((report.key)(row), (row, Counts::default())))
+        .map(|row| ((report.key)(row), row, Counts::default()))
         .collect();
+    let places = rows.iter().enumerate();
+    let mut places: HashMap<Cow<'_, str>, usize> =
+        places.map(|(at, (key, ..))| (key.clone(), at)).collect();
     for bucket in state.usage.buckets(selection.from, selection.to) {
         let row = Subject::from(bucket.dimensions);
         let key = (report.key)(row);
         if !key.is_empty() && selection.covers(&row) {
-            rows.entry(key).or_insert((row, Counts::default())).1 += bucket.counts;
+            let at = *places.entry(key).or_insert_with_key(|key| {
+                rows.push((key.clone(), row, Counts::default()));
+                rows.len() - 1
+            });
+            rows[at].2 += bucket.counts;
         }
     }
-    let rows: Vec<_> = rows.into_values().collect();
-    let show = |(row, counts): &(Subject<'_>, Counts)| {
+    rows.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+    let show = |(_, row, counts): &(Cow<'_, str>, Subject<'_>, Counts)| {
         let row = (report.show)(state, *row);
         with_counts(row, counts)
     };
@@ -221,33 +228,31 @@ fn path(collection: &str, id: &str) -> String {
     format!("/{collection}/{}", if id.is_empty() { "-" } else { id })
 }
 
-fn with_counts(row: Value, counts: &Counts) -> Value {
+fn with_counts(mut row: Value, counts: &Counts) -> Value {
     let (api_time, service_time) = if counts.total() > 0 {
         (12.5, 10.25)
     } else {
         (0.0, 0.0)
     };
-    let numbers = json!({
-        "callCountSuccess": counts.success,
-        "callCountBlocked": counts.blocked,
-        "callCountFailed": counts.failed,
-        "callCountOther": counts.other,
-        "callCountTotal": counts.total(),
-        "bandwidth": counts.bandwidth,
-        "cacheHitCount": 0,
-        "cacheMissCount": 0,
-        "apiTimeAvg": api_time,
-        "apiTimeMin": api_time,
-        "apiTimeMax": api_time,
-        "serviceTimeAvg": service_time,
-        "serviceTimeMin": service_time,
-        "serviceTimeMax": service_time,
-    });
-    let members = [row, numbers].into_iter().flat_map(|value| match value {
-        Value::Object(members) => members,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Map::new()
-        }
-    });
-    Value::Object(members.collect())
+    let numbers = [
+        ("callCountSuccess", counts.success.into()),
+        ("callCountBlocked", counts.blocked.into()),
+        ("callCountFailed", counts.failed.into()),
+        ("callCountOther", counts.other.into()),
+        ("callCountTotal", counts.total().into()),
+        ("bandwidth", counts.bandwidth.into()),
+        ("cacheHitCount", 0.into()),
+        ("cacheMissCount", 0.into()),
+        ("apiTimeAvg", api_time.into()),
+        ("apiTimeMin", api_time.into()),
+        ("apiTimeMax", api_time.into()),
+        ("serviceTimeAvg", service_time.into()),
+        ("serviceTimeMin", service_time.into()),
+        ("serviceTimeMax", service_time.into()),
+    ];
+    if let Value::Object(members) = &mut row {
+        let numbers = numbers.map(|(name, number): (&str, Value)| (name.to_owned(), number));
+        members.extend(numbers);
+    }
+    row
 }
