@@ -192,6 +192,13 @@ fn invoices(status: &Status) -> Vec<Gauge> {
         ),
     ];
     gauges.extend(status.reconciliation.last.as_ref().map(|run| {
+        Gauge::plain(
+            "tollhouse_reconcile_agrees",
+            "Whether the last comparison could compare everything, and all agreed.",
+            i64::from(run.complete == Some(true)),
+        )
+    }));
+    gauges.extend(status.reconciliation.last.as_ref().map(|run| {
         Gauge::age(
             "tollhouse_reconcile_age_seconds",
             "Time since usage, meters and invoices were last compared.",

@@ -58,6 +58,8 @@ pub(super) struct Call {
     whatever_version: bool,
     timeout: Option<Duration>,
     repeatable: bool,
+    /// Whether fewer rows than a list counts are no answer.
+    complete: bool,
 }
 
 impl Call {
@@ -71,6 +73,7 @@ impl Call {
             whatever_version: false,
             timeout: None,
             repeatable: true,
+            complete: false,
         }
     }
 
@@ -93,6 +96,12 @@ impl Call {
     /// `If-Match: *`: change it whatever its version is, but only if it is there.
     pub(super) fn if_there(mut self, there: bool) -> Self {
         self.whatever_version = there;
+        self
+    }
+
+    /// Takes a list that has fewer rows than it counts for no answer.
+    pub(super) fn complete(mut self) -> Self {
+        self.complete = true;
         self
     }
 
@@ -192,6 +201,9 @@ impl Arm {
             rows.extend(page.value);
             match next {
                 Some(next) => address = next,
+                None if call.complete && page.count.is_some_and(|count| count > rows.len()) => {
+                    return Err(self.nonsense(&call.operation, "it has fewer rows than it counts"));
+                }
                 None => return Ok(rows),
             }
         }

@@ -64,7 +64,8 @@ impl Apim {
         let operation = format!("read the usage of {day}");
         let call = Call::new(operation.as_str(), Method::GET, "/reports/bySubscription")
             .query("$filter", filter(day))
-            .timeout(REPORT_TIMEOUT);
+            .timeout(REPORT_TIMEOUT)
+            .complete();
         let rows: Vec<UsageRow> = self.arm.all(&call)?;
         let mut seen = HashSet::new();
         if rows.iter().all(|row| seen.insert(row.key())) {

@@ -274,6 +274,22 @@ fn pages_that_repeat_are_an_error() {
 }
 
 #[test]
+fn a_usage_report_with_fewer_rows_than_it_counts_is_an_error() {
+    for rows in [vec![], vec![usage("a", 1)]] {
+        let server = azure(move |seen, _, _| {
+            let value = match query(seen).get("$skip") {
+                None => rows.clone(),
+                Some(_) => Vec::new(),
+            };
+            ok(&json!({"value": value, "count": 5}))
+        });
+        let error = apim(&server).usage_by_subscription(day()).unwrap_err();
+        assert!(error.to_string().contains("fewer rows"), "{error}");
+        assert!(!error.is_final());
+    }
+}
+
+#[test]
 fn a_usage_row_that_stands_on_two_pages_is_an_error() {
     let server = azure(|seen, _, _| {
         let value = match query(seen).get("$skip") {

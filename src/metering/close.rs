@@ -22,6 +22,7 @@ use super::{Metering, MeteringError, Outages, evidence, stamp, window};
 use crate::catalogue::price::{self, PriceShape};
 use crate::config::Mode;
 use crate::lifecycle::Status;
+use crate::outbound::CallError;
 use crate::store;
 use crate::store::invoices::{Figures, Invoice, State};
 use crate::store::orders::{self, Kind, Order};
@@ -66,6 +67,8 @@ impl Metering {
         }
         let mut drafts = self.store.read(invoices::unfinished)?;
         drafts.retain(|draft| draft.state == State::Claiming);
+        // Those that failed come last, so that they keep nobody else from the hour that Stripe grants.
+        drafts.sort_by_key(|draft| draft.updated_at);
         self.move_on(drafts, now)
     }
 
@@ -210,9 +213,11 @@ impl Metering {
         }
         let read = self.reread(subscription, invoice.period, now);
         // Should Azure stay silent until the backstop, Stripe bills at least what is known.
-        self.push_total(subscription, invoice.period, now)?;
+        let refused = self.push_or_refusal(subscription, invoice.period, now)?;
         let order = self.settle_report(order, &invoice)?;
-        read?;
+        if order.is_none() {
+            read?;
+        }
         let ours = self.keep_days(&invoice, subscription, now)?;
         let invoice = Invoice {
             ours: Some(ours),
@@ -229,8 +234,13 @@ impl Metering {
                 now,
             );
         }
-        let difference = self.difference(&invoice, subscription, ours.calls)?;
-        if difference.is_some() && self.was_told_lately(subscription, invoice.period, now)? {
+        let is_refused = refused.is_some();
+        let difference = match refused {
+            Some(refused) => Some(refused),
+            None => self.difference(&invoice, subscription, ours.calls)?,
+        };
+        let is_told = !is_refused && self.was_told_lately(subscription, invoice.period, now)?;
+        if difference.is_some() && is_told {
             // Stripe counts a report a little after it has taken it.
             return self.keep(
                 Invoice {
@@ -263,6 +273,23 @@ impl Metering {
         let collects = collection == Collection::Us;
         let fetched = self.stripe.finalize_invoice(&invoice.id, collects, &key)?;
         self.record_end(Invoice { problem, ..invoice }, subscription, &fetched, now)
+    }
+
+    /// Reports the period's total. A report that Stripe refuses holds the invoice like a difference:
+    /// somebody has to mend the cause. The answer says why it was refused.
+    fn push_or_refusal(
+        &self,
+        subscription: &Subscription,
+        period: Period,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, MeteringError> {
+        match self.push_total(subscription, period, now) {
+            Err(error @ MeteringError::Call(CallError::Refused(_))) => Ok(Some(format!(
+                "Stripe refuses the report of its usage: {}",
+                error.in_words()
+            ))),
+            other => other.map(|_| None),
+        }
     }
 
     /// Whether Stripe took the last report of this period so lately that its meter may not show it

@@ -213,6 +213,19 @@ fn keep(
             findings::note(db, Kind::Shrunk, Some(day), id, &detail, now)?;
         }
     }
+    let seen: HashSet<&str> = ours
+        .iter()
+        .map(|row| row.subscription_id.as_str())
+        .collect();
+    for (id, before) in usage::of_day(db, day)? {
+        if before.total() > 0 && !seen.contains(id.as_str()) {
+            collected.shrunk += 1;
+            tracing::warn!(subscription = %id, %day, "a day has no calls any more; the reading before stays");
+            let calls = before.total();
+            let detail = format!("{source}: {id} had no calls now and {calls} before, which stay.");
+            findings::note(db, Kind::Shrunk, Some(day), &id, &detail, now)?;
+        }
+    }
     findings::set(db, Kind::Missed, Some(day), "", None, now)?;
     let detail = strangers.in_words();
     findings::set(db, Kind::Unknown, Some(day), "", detail.as_deref(), now)?;
@@ -359,9 +372,11 @@ mod tests {
 
     use chrono::{NaiveDate, NaiveTime, TimeDelta};
 
-    use super::{Rules, UsageRow, days_due, missed, split};
+    use super::{Rules, UsageRow, days_due, keep, missed, split};
     use crate::config::Mode;
-    use crate::store::period;
+    use crate::store::subscriptions::testing::subscription;
+    use crate::store::testing::scratch;
+    use crate::store::{period, subscriptions, usage};
 
     const SETTLE: TimeDelta = TimeDelta::hours(12);
 
@@ -454,6 +469,38 @@ mod tests {
             expected,
             "36 days without an answer"
         );
+    }
+
+    #[test]
+    fn a_day_that_shrinks_or_is_missing_keeps_the_larger_reading_and_is_noted() {
+        let scratch = scratch();
+        let today = day("2026-03-01");
+        let row = |id: &str, success| UsageRow {
+            subscription: Some(id.to_owned()),
+            product: None,
+            user: None,
+            success,
+            blocked: 0,
+            failed: 0,
+            other: 0,
+        };
+        let (first, second) = (
+            vec![row("sub_1", 10), row("sub_2", 10), row("sub_3", 10)],
+            vec![row("sub_1", 12), row("sub_2", 4)],
+        );
+        let change = scratch.store.write(move |db| {
+            for id in ["sub_1", "sub_2", "sub_3"] {
+                subscriptions::save(db, &subscription(id))?;
+            }
+            let now = today.and_time(NaiveTime::MIN).and_utc();
+            keep(db, first, today, "the source", now)?;
+            let collected = keep(db, second, today, "the source", now)?;
+            Ok((collected.shrunk, usage::of_day(db, today)?))
+        });
+        let (shrunk, kept) = change.wait().unwrap();
+        assert_eq!(shrunk, 2);
+        let kept = ["sub_1", "sub_2", "sub_3"].map(|id| kept[id].total());
+        assert_eq!(kept, [12, 10, 10]);
     }
 
     #[test]

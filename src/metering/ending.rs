@@ -22,7 +22,7 @@ use crate::lifecycle::Status;
 use crate::outbound::{CallError, backoff};
 use crate::store::cancellations::{Cancellation, Step, Wish};
 use crate::store::subscriptions::{Period, Subscription};
-use crate::store::{cancellations, invoices, looks, subscriptions, usage};
+use crate::store::{cancellations, invoices, looks, period, subscriptions, usage};
 use crate::stripe::{self, InvoiceStatus};
 
 /// How many cancellations one turn works on.
@@ -33,9 +33,6 @@ const AFTER_REPORT: TimeDelta = TimeDelta::minutes(2);
 /// How long Stripe's meter is given to show what was reported. After that the subscription ends
 /// all the same: the last invoice is compared before it is final anyway.
 const METER_PATIENCE: TimeDelta = TimeDelta::hours(1);
-/// How long a metered period lasts at least before it is broken off: Stripe's meters count by whole
-/// minutes, so that one within a minute could be told nothing.
-const SHORTEST_PERIOD: TimeDelta = TimeDelta::minutes(2);
 
 /// What becomes of a step.
 #[derive(Clone, Copy)]
@@ -156,7 +153,7 @@ impl Metering {
         }
         let metered = subscription.meter.is_some();
         let begun = fetched.items.iter().map(|item| item.period_start).max();
-        let room = begun.map(|begun| begun + SHORTEST_PERIOD);
+        let room = begun.map(|begun| begun + period::SHORTEST);
         if let Some(room) = room.filter(|room| metered && now < *room) {
             return Ok(Next::At(room));
         }

@@ -5,32 +5,29 @@
 //! page, and put right where a program may: days are read again, totals reported again.
 
 pub mod judge;
+mod subjects;
 
 use std::collections::{BTreeSet, HashMap};
 
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
-use rusqlite::Connection;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::{Metering, MeteringError, Outages, parallel, window};
 use crate::config::Mode;
-use crate::lifecycle::Status;
-use crate::store::StoreError;
 use crate::store::corrections::{self, Corrected};
 use crate::store::disagreements::{self, Disagreement};
 use crate::store::invoices::{self, Figures, Invoice, State};
 use crate::store::jobs;
 use crate::store::period::settled;
 use crate::store::subscriptions::{self, Period, Subscription};
-use crate::store::usage::{self, Calls};
+use crate::store::usage::{self, Calls, PushState};
 use crate::stripe::{self, InvoiceStatus};
 use judge::{DayDifference, Difference, Facts, Repair, Reported, Stage};
+use subjects::Subject;
 
 /// How far back periods have ended that are compared without being asked for.
 const RECENT: TimeDelta = TimeDelta::days(35);
-/// A billing period is a year at most.
-const LONGEST_PERIOD: TimeDelta = TimeDelta::days(366);
 /// How long after a period's end its invoice may go unnoticed: Stripe's word of it may come late, and
-/// its list is read every hour.
+/// its list is read now and then.
 const NOTICED_AFTER: TimeDelta = TimeDelta::hours(3);
 /// How long the daily job is given to read a day again once it has settled.
 const JOBS_TURN: TimeDelta = TimeDelta::days(1);
@@ -65,6 +62,8 @@ pub struct Report {
     pub left_out: Vec<String>,
     /// What was put right.
     pub repaired: Vec<String>,
+    /// Whether every day that can be was held against the source.
+    pub days_compared: bool,
 }
 
 impl Report {
@@ -104,15 +103,6 @@ struct Round {
     problems: Vec<String>,
 }
 
-/// One period to compare.
-struct Subject {
-    subscription: Subscription,
-    period: Period,
-    /// Absent while the period runs, and where none is known.
-    invoice: Option<Invoice>,
-    days: Vec<DayDifference>,
-}
-
 impl Metering {
     /// Compares the periods of `scope`, and keeps what differs for the status page.
     pub fn reconcile(&self, scope: Scope, now: DateTime<Utc>) -> Result<Report, MeteringError> {
@@ -132,8 +122,9 @@ impl Metering {
             .iter()
             .flat_map(|line| line.differences.iter().map(|one| kept(line, one, now)))
             .collect();
+        let days_compared = report.days_compared;
         let change = self.store.write(move |db| {
-            disagreements::replace(db, &compared, &found)?;
+            disagreements::replace(db, &compared, days_compared, &found)?;
             jobs::finish(db, run, agrees, &summary, now)
         });
         change.wait()?;
@@ -179,8 +170,10 @@ impl Metering {
             for difference in &line.differences {
                 let result = match difference.repair {
                     Repair::ByHand | Repair::Needless => continue,
-                    // Whoever reports there has to.
-                    Repair::ReportAgain if self.rules.mode == Mode::Shadow => continue,
+                    // Whoever reports and bills there has to.
+                    Repair::ReportAgain | Repair::MakeUp if self.rules.mode == Mode::Shadow => {
+                        continue;
+                    }
                     _ if dry_run => Ok(()),
                     Repair::ReadAgain => self.read_again(line, &mut read, now),
                     Repair::ReportAgain => self.report_again(line, now),
@@ -203,8 +196,10 @@ impl Metering {
     }
 
     fn compare_all(&self, scope: Scope, now: DateTime<Utc>) -> Result<Report, MeteringError> {
-        let mut subjects = self.subjects(scope, now)?;
+        let (mut subjects, unreadable) = self.subjects(scope, now)?;
         let mut problems = self.compare_days(&mut subjects, now)?;
+        let days_compared = problems.is_empty();
+        problems.extend(unreadable);
         let left_out = self.left_out(&subjects, now);
         let all = subjects.len();
         let mut outages = Outages::default();
@@ -233,46 +228,8 @@ impl Metering {
             problems,
             left_out,
             repaired: Vec::new(),
+            days_compared,
         })
-    }
-
-    fn subjects(&self, scope: Scope, now: DateTime<Utc>) -> Result<Vec<Subject>, MeteringError> {
-        let since = match scope {
-            Scope::Recent => now - RECENT,
-            Scope::Day(day) => day.and_time(NaiveTime::MIN).and_utc(),
-        };
-        let subjects = self.store.read(|db| {
-            let mut subjects = Vec::new();
-            for subscription in subscriptions::metered(db, now)?.0 {
-                let status = subscription.stripe_status.as_deref().map(Status::parse);
-                let runs = |period: &Period| period.start <= now && now < period.end;
-                if let Some(period) = subscription.period.filter(runs)
-                    && status.is_some_and(Status::is_live)
-                {
-                    subjects.push(subject(subscription, period, None));
-                }
-            }
-            for subscription in subscriptions::metered(db, since)?.0 {
-                for period in unbilled(db, &subscription, since)? {
-                    if (since..=now - NOTICED_AFTER).contains(&period.end) {
-                        subjects.push(subject(subscription.clone(), period, None));
-                    }
-                }
-            }
-            for invoice in invoices::ended_since(db, since)? {
-                if let Some(subscription) = subscriptions::get(db, &invoice.subscription_id)? {
-                    subjects.push(subject(subscription, invoice.period, Some(invoice)));
-                }
-            }
-            Ok(subjects)
-        })?;
-        Ok(subjects
-            .into_iter()
-            .filter(|subject| match scope {
-                Scope::Recent => true,
-                Scope::Day(day) => subject.holds(day),
-            })
-            .collect())
     }
 
     /// Holds the days of the subjects against APIM, one query for each; says which could not be.
@@ -388,9 +345,14 @@ impl Metering {
         now: DateTime<Utc>,
     ) -> Result<Facts, MeteringError> {
         let end = window::reports_end(period);
-        let told = self
-            .store
-            .read(|db| usage::last_told(db, &subscription.id, period.start, end))?;
+        let (told, last) = self.store.read(|db| {
+            let told = usage::last_told(db, &subscription.id, period.start, end)?;
+            Ok((
+                told,
+                usage::last_push(db, &subscription.id, period.start, end)?,
+            ))
+        })?;
+        let refused = last.filter(|last| last.state == PushState::Refused);
         let target = subscription
             .meter
             .as_ref()
@@ -443,6 +405,7 @@ impl Metering {
             days,
             ours,
             reported,
+            refused: refused.map(|refused| refused.calls),
             metered,
             billed: fetched.as_ref().and_then(billed),
             credited: fetched.map_or(0, |fetched| fetched.credited),
@@ -520,46 +483,6 @@ fn billed(fetched: &stripe::Invoice) -> Option<Figures> {
         calls: fetched.usage_quantity().try_into().unwrap_or_default(),
         amount: fetched.usage_amount(),
     })
-}
-
-impl Subject {
-    fn days(&self) -> std::ops::RangeInclusive<NaiveDate> {
-        self.period.days(self.subscription.started_at)
-    }
-
-    fn holds(&self, day: NaiveDate) -> bool {
-        self.days().contains(&day)
-    }
-}
-
-/// The periods of which no invoice is known: those with reports, and the one that the record has.
-fn unbilled(
-    db: &Connection,
-    subscription: &Subscription,
-    since: DateTime<Utc>,
-) -> Result<Vec<Period>, StoreError> {
-    let mut periods = usage::unbilled(db, &subscription.id, since - LONGEST_PERIOD)?;
-    let status = subscription.stripe_status.as_deref().map(Status::parse);
-    let is_billed = matches!(
-        status,
-        Some(Status::Active | Status::PastDue | Status::Unpaid)
-    );
-    if let Some(period) = subscription.period.filter(|_| is_billed)
-        && periods.iter().all(|other| other.start != period.start)
-        && !invoices::is_known(db, &subscription.id, period.start)?
-    {
-        periods.push(period);
-    }
-    Ok(periods)
-}
-
-fn subject(subscription: Subscription, period: Period, invoice: Option<Invoice>) -> Subject {
-    Subject {
-        subscription,
-        period,
-        invoice,
-        days: Vec::new(),
-    }
 }
 
 /// A period, as people name it.

@@ -14,6 +14,7 @@ use crate::config::testing::{apim, stripe};
 use crate::outbound::testing::{Reply, Seen, Server, json as reply, with_header};
 use crate::store::invoices::{Invoice, State};
 use crate::store::mails::Outbox;
+use crate::store::orders::{self, Kind, Order};
 use crate::store::subscriptions::testing::subscription;
 use crate::store::testing::{Scratch, scratch};
 use crate::store::usage::{Calls, Day, PushState};
@@ -73,9 +74,13 @@ impl Bench {
 
     /// A draft for March, as it was noted at the period's end.
     fn discover(&self, state: State) {
+        self.discover_as("in_1", state);
+    }
+
+    fn discover_as(&self, id: &str, state: State) {
         let period = subscription("sub_1").period.unwrap();
         let draft = Invoice {
-            id: "in_1".to_owned(),
+            id: id.to_owned(),
             subscription_id: "sub_1".to_owned(),
             period,
             state,
@@ -298,6 +303,56 @@ fn a_draft_is_claimed_before_its_backstop_and_never_after_it() {
     metering.claim_drafts(at(4, 3, 1)).unwrap();
     assert_eq!(late.sent("/v1/invoices/in_1", |_| String::new()).len(), 0);
     assert_eq!(late.draft().state, State::Settling);
+}
+
+#[test]
+fn a_report_that_stripe_refuses_holds_the_invoice_until_somebody_decides() {
+    let bench = Bench::start(|seen| match seen.target.as_str() {
+        "/v1/invoices/in_1" => march_at_stripe("draft", &[0], false),
+        "/v1/invoices/in_1/finalize" => march_at_stripe("open", &[0], false),
+        METER_EVENTS => reply(400, r#"{"error":{"code":"archived_meter"}}"#),
+        _ => reply(200, r#"{"value":[]}"#),
+    });
+    bench.discover(State::Settling);
+    let metering = bench.metering(&bench.scratch.store);
+    let closed = metering.close(at(4, 1, 13)).unwrap();
+    assert_eq!((closed.held, closed.problems.len()), (1, 0));
+    let draft = bench.draft();
+    assert_eq!(draft.state, State::Held);
+    assert!(draft.problem.unwrap().contains("refuses the report"));
+    let order = Order {
+        kind: Kind::Finalize,
+        operator: "ada".to_owned(),
+    };
+    let change = bench
+        .scratch
+        .store
+        .write(move |db| orders::give(db, "in_1", &order, at(4, 1, 14)));
+    assert!(change.wait().unwrap());
+    metering.close(at(4, 1, 14)).unwrap();
+    assert_eq!(bench.draft().state, State::Finalized);
+}
+
+#[test]
+fn drafts_that_cannot_be_claimed_keep_no_other_from_its_hour() {
+    let bench = Bench::start(|seen| match seen.target.as_str() {
+        "/v1/invoices/in_4" => draft_at_stripe(),
+        _ => with_header(503, "retry-after", "90", "{}"),
+    });
+    for number in 1..=4 {
+        bench.discover_as(&format!("in_{number}"), State::Claiming);
+    }
+    let metering = bench.metering(&bench.scratch.store);
+    let claims = || {
+        bench
+            .sent("/v1/invoices/in_4", |seen| seen.body.clone())
+            .len()
+    };
+    let after = |minutes| at(4, 1, 0) + TimeDelta::minutes(minutes);
+    metering.claim_drafts(after(1)).unwrap();
+    assert_eq!(claims(), 0, "three in a row were too many");
+    metering.claim_drafts(after(2)).unwrap();
+    assert_eq!(claims(), 1);
 }
 
 /// March's invoice with these amounts on its lines: 1,234 calls, and more of them where it is

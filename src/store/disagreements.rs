@@ -45,16 +45,19 @@ pub struct Disagreement {
 }
 
 /// Keeps what the comparison of the `compared` periods found, in place of what an earlier one did.
+/// Where not all days were compared, what an earlier one found in them stays.
 pub fn replace(
     db: &Connection,
     compared: &[(String, Period)],
+    days_compared: bool,
     found: &[Disagreement],
 ) -> Result<(), StoreError> {
     let mut forget = db.prepare_cached(
-        "DELETE FROM disagreements WHERE subscription_id = ?1 AND period_start = ?2",
+        "DELETE FROM disagreements
+         WHERE subscription_id = ?1 AND period_start = ?2 AND (?3 OR kind <> 'usage')",
     )?;
     for (subscription_id, period) in compared {
-        forget.execute((subscription_id, seconds(period.start)))?;
+        forget.execute((subscription_id, seconds(period.start), days_compared))?;
     }
     let mut insert = db.prepare_cached(
         "INSERT OR REPLACE INTO disagreements
@@ -134,12 +137,38 @@ mod tests {
                 counts: id == "sub_1",
                 found_at: noon(),
             });
-            replace(db, &[], &found)?;
+            replace(db, &[], true, &found)?;
             assert_eq!(count(db)?, 1, "nothing has to be done about the other");
-            replace(db, &[("sub_1".to_owned(), period)], &[])?;
+            replace(db, &[("sub_1".to_owned(), period)], true, &[])?;
             newest(db, 10)
         });
         let left = change.wait().unwrap();
         assert_eq!((left.len(), left[0].subscription_id.as_str()), (1, "sub_2"));
+    }
+
+    #[test]
+    fn what_days_differed_in_stays_until_they_are_compared_again() {
+        let scratch = scratch();
+        let change = scratch.store.write(|db| {
+            let period = subscription("sub_1").period.unwrap();
+            let found = [Kind::Usage, Kind::Meter].map(|kind| Disagreement {
+                subscription_id: "sub_1".to_owned(),
+                period,
+                kind,
+                detail: "It differs.".to_owned(),
+                repair: "Mend it.".to_owned(),
+                counts: true,
+                found_at: noon(),
+            });
+            replace(db, &[], true, &found)?;
+            let compared = [("sub_1".to_owned(), period)];
+            replace(db, &compared, false, &[])?;
+            let left = newest(db, 10)?;
+            replace(db, &compared, true, &[])?;
+            Ok((left, count(db)?))
+        });
+        let (left, in_the_end) = change.wait().unwrap();
+        let kinds: Vec<Kind> = left.iter().map(|one| one.kind).collect();
+        assert_eq!((kinds, in_the_end), (vec![Kind::Usage], 0));
     }
 }

@@ -204,21 +204,20 @@ pub fn metered(
     select_all(db, condition, seconds(since))
 }
 
-/// Metered subscriptions whose period ended between `from` and `until` and which were not looked at
-/// since `until`, at most `limit`. Those that are in trouble are looked at again for that.
+/// Metered subscriptions whose period ended by `until`, `within` before it, and which nobody has
+/// looked at since: at most `limit`.
 pub fn turned_unseen(
     db: &Connection,
-    from: DateTime<Utc>,
     until: DateTime<Utc>,
+    within: TimeDelta,
     limit: u32,
 ) -> Result<Vec<Subscription>, StoreError> {
-    // The times stand in the condition, which takes one value.
-    let (from, until) = (seconds(from), seconds(until));
+    let within = within.num_seconds();
     let condition = format!(
-        "meter_id IS NOT NULL AND ended_at IS NULL AND period_end BETWEEN {from} AND {until}
-         AND updated_at <= {until} AND problem IS NULL ORDER BY period_end LIMIT ?1"
+        "meter_id IS NOT NULL AND ended_at IS NULL AND period_end BETWEEN ?1 - {within} AND ?1
+         AND updated_at <= ?1 ORDER BY period_end LIMIT {limit}"
     );
-    select(db, &condition, limit)
+    select(db, &condition, seconds(until))
 }
 
 /// All, newest first, at most `limit`.

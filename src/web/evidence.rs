@@ -86,8 +86,8 @@ fn correction(by: Money) -> Markup {
     };
     html! {
         p.alert #correction {
-            @if by.minor > 0 { "This invoice billed " (amount) " too little, which the next one adds." }
-            @else { "This invoice billed " (amount) " too much, which the next one takes off." }
+            "This invoice billed " (amount) @if by.minor > 0 { " too little" } @else { " too much" }
+            ". That is on the account’s balance at Stripe, which goes into the next invoice."
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod resync;
 mod reversal;
 pub mod signature;
 mod subject;
+mod turns;
 pub mod worker;
 #[cfg(test)]
 mod worker_tests;

@@ -21,6 +21,7 @@ use crate::ids::ProductId;
 use crate::lifecycle::Status;
 use crate::outbound::{CallError, backoff};
 use crate::store::inbox::{Ending, Waiting};
+use crate::store::invoices::Invoice;
 use crate::store::mails::Outbox;
 use crate::store::subscriptions::Subscription;
 use crate::store::{Store, StoreError, checkouts, inbox, invoices, looks, subscriptions};
@@ -35,10 +36,6 @@ const OUTAGES_IN_A_ROW: u32 = 3;
 const FRESH: TimeDelta = TimeDelta::hours(1);
 /// An intent whose attempt did not come to an end (the process was killed) is due again then.
 const UNFINISHED_DUE_AFTER: TimeDelta = TimeDelta::minutes(1);
-/// How long after the end of a period its events are waited for, and how long at most the next
-/// period is looked for by itself; after that the daily job asks.
-const EVENTS_TAKE: TimeDelta = TimeDelta::minutes(5);
-const TURNS_TAKE: TimeDelta = TimeDelta::hours(2);
 
 /// The settings that the worker goes by.
 #[derive(Debug, Clone, Copy)]
@@ -176,6 +173,9 @@ impl Worker {
                 return Ok(0);
             }
         }
+        if is_all_heard {
+            self.look_for_turns(&mut round, now)?;
+        }
         // Read only now: the events have made some due, and have done others.
         let due = self
             .store
@@ -186,28 +186,8 @@ impl Worker {
                 return Ok(0);
             }
         }
-        if is_all_heard {
-            self.look_for_turns(&mut round, now)?;
-        }
         self.look_as_asked(&mut round, now)?;
         Ok(if round.is_over() { 0 } else { round.done })
-    }
-
-    /// Looks at metered subscriptions whose period is over and of which no event said so. Stripe
-    /// finalizes the draft an hour after it has made it, and then bills nothing that comes later: the
-    /// list of events may be read too late for that.
-    fn look_for_turns(&self, round: &mut Round, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let until = now - EVENTS_TAKE;
-        let turned = self
-            .store
-            .read(|db| subscriptions::turned_unseen(db, until - TURNS_TAKE, until, BATCH))?;
-        for subscription in turned {
-            if round.is_over() {
-                return Ok(());
-            }
-            round.note(&self.recheck(subscription, now));
-        }
-        Ok(())
     }
 
     /// Looks at the subscriptions that somebody has asked for. The wish is read before the look and
@@ -300,19 +280,31 @@ impl Worker {
         let Some(subscription_id) = &invoice.subscription else {
             return Ok(Outcome::ignored("The invoice belongs to no subscription."));
         };
-        let mut record = match self.look(subscription_id, now)? {
+        let record = match self.look(subscription_id, now)? {
             Seen::Ours(record) => *record,
             Seen::Foreign(why) => return Ok(Outcome::ignored(why)),
         };
+        let reason = record.reason.clone();
+        let draft = draft::to_close(&invoice, &record, self.rules.backstop, now);
+        self.keep_seen(record, draft, now)?;
+        Ok(Outcome::applied(reason))
+    }
+
+    /// Writes down what was seen of a subscription, and a draft of it, and makes due what follows for
+    /// its access: that waits for Azure, and a draft must not.
+    pub(super) fn keep_seen(
+        &self,
+        mut record: Subscription,
+        draft: Option<Invoice>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         let seen = record.clone();
         // What an earlier look failed at is not done by this one, which puts nothing in place.
         let failed = record.problem.is_some();
         if failed || record.applied != Some(record.wanted) || draft::are_due(&record) {
             record.recheck_at = Some(now);
         }
-        let reason = record.reason.clone();
         let outbox = self.outbox.clone();
-        let draft = draft::to_close(&invoice, &record, self.rules.backstop, now);
         let is_draft = draft.is_some();
         let change = self.store.write(move |db| {
             notices::queue(db, &outbox, &seen, now)?;
@@ -323,7 +315,7 @@ impl Worker {
         if is_draft {
             self.drafts.notify_one();
         }
-        Ok(Outcome::applied(reason))
+        Ok(())
     }
 
     /// Looks at a subscription as it is now, decides, and puts the access in place.
@@ -536,7 +528,7 @@ impl Worker {
         Ok(())
     }
 
-    fn put_subscription_back(
+    pub(super) fn put_subscription_back(
         &self,
         id: String,
         error: &WorkError,
@@ -549,6 +541,7 @@ impl Worker {
                 return Ok(());
             };
             record.attempts += 1;
+            record.updated_at = now;
             record.recheck_at = backoff::next_attempt(record.attempts, refused, asked, now);
             record.problem = Some(problem);
             subscriptions::save(db, &record)

@@ -2,7 +2,7 @@
 //! at Stripe and Azure, and between which two effects the product is killed.
 //!
 //! `SEED=7 cargo test --test simulation` walks one seed, the same way each time. `SEEDS=10000`
-//! walks as many; without either it is the first 200.
+//! walks as many, `SEEDS=3000..10000` the rest of them; without either it is the first 200.
 
 #![cfg(test)]
 
@@ -20,6 +20,7 @@ mod walk;
 mod wire;
 mod world;
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,7 +67,7 @@ impl Failure {
     fn show(&self) {
         println!("\nSEED={} failed: {}", self.seed, self.why);
         let lines = &self.journal.lines;
-        let shown = number("SEED").map_or(SHOWN, |_| lines.len());
+        let shown = asked("SEED").map_or(SHOWN, |_| lines.len());
         let from = lines.len().saturating_sub(shown);
         for line in &lines[from..] {
             println!("{line}");
@@ -78,17 +79,32 @@ impl Failure {
     clippy::disallowed_methods,
     reason = "whoever looks for a failure says where"
 )]
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().expect("a number"))
+fn asked(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().expect("a number")
+}
+
+/// The seeds to walk.
+fn seeds() -> Range<u64> {
+    if let Some(seed) = asked("SEED") {
+        let seed = number(&seed);
+        return seed..seed + 1;
+    }
+    let Some(seeds) = asked("SEEDS") else {
+        return 0..SEEDS;
+    };
+    match seeds.split_once("..") {
+        Some((first, end)) => number(first)..number(end),
+        None => 0..number(&seeds),
+    }
 }
 
 #[test]
 fn whatever_goes_wrong_all_is_well_in_the_end() {
-    let seeds = match number("SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SEEDS").unwrap_or(SEEDS),
-    };
+    let seeds = seeds();
     let started = std::time::Instant::now();
     let next = AtomicU64::new(seeds.start);
     let failures = Mutex::new(Vec::new());

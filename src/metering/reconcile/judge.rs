@@ -75,6 +75,8 @@ pub struct Facts {
     /// that it was closed with.
     pub ours: Figures,
     pub reported: Option<Reported>,
+    /// The total of the last report, if Stripe refused it.
+    pub refused: Option<u64>,
     pub metered: Decimal,
     /// What the final invoice bills; absent for one that was voided.
     pub billed: Option<Figures>,
@@ -169,6 +171,19 @@ fn usage(facts: &Facts) -> Option<Difference> {
 }
 
 fn meter(facts: &Facts, now: DateTime<Utc>) -> Option<Difference> {
+    if let (Stage::Running, Some(calls)) = (facts.stage, facts.refused) {
+        return Some(Difference {
+            kind: Kind::Meter,
+            detail: format!(
+                "Stripe refused the last report, of {calls} calls; its meter shows {}.",
+                facts.metered
+            ),
+            repair: Repair::ReportAgain,
+            remedy: "Mend the cause at Stripe, which the usage job names, then report the total \
+                     once more."
+                .to_owned(),
+        });
+    }
     let is_fresh = |reported: Reported| now < reported.at + METER_PATIENCE;
     let expected = match facts.stage {
         // The draft is held against the meter before it is final, should there be one.
@@ -320,6 +335,7 @@ mod tests {
                 calls: 10,
                 at: now() - TimeDelta::hours(2),
             }),
+            refused: None,
             metered: Decimal::TEN,
             billed: (stage == Stage::Final).then_some(ours),
             credited: 0,
@@ -392,6 +408,20 @@ mod tests {
             ..agreed(Stage::Unbilled)
         };
         assert_eq!(only(&nothing).1, Repair::Needless);
+    }
+
+    #[test]
+    fn a_report_that_stripe_refused_does_not_agree() {
+        let refused = |stage| Facts {
+            reported: None,
+            refused: Some(10),
+            metered: Decimal::ZERO,
+            ..agreed(stage)
+        };
+        let (kind, repair, _) = only(&refused(Stage::Running));
+        assert_eq!((kind, repair), (Kind::Meter, Repair::ReportAgain));
+        // Its draft is held.
+        assert_eq!(differences(&refused(Stage::Closing), now()), []);
     }
 
     #[test]

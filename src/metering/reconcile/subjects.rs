@@ -1,0 +1,127 @@
+//! The billing periods that a comparison is about.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use rusqlite::Connection;
+
+use super::judge::DayDifference;
+use super::{Metering, MeteringError, NOTICED_AFTER, RECENT, Scope};
+use crate::lifecycle::Status;
+use crate::store::invoices::{self, Invoice};
+use crate::store::subscriptions::{self, Period, Subscription, Unreadable};
+use crate::store::{StoreError, usage};
+
+/// A billing period is a year at most.
+const LONGEST_PERIOD: TimeDelta = TimeDelta::days(366);
+
+/// One period to compare.
+pub(super) struct Subject {
+    pub(super) subscription: Subscription,
+    pub(super) period: Period,
+    /// Absent while the period runs, and where none is known.
+    pub(super) invoice: Option<Invoice>,
+    pub(super) days: Vec<DayDifference>,
+}
+
+impl Metering {
+    /// The periods to compare, and the subscriptions of which nobody can tell because their records
+    /// make no sense.
+    pub(super) fn subjects(
+        &self,
+        scope: Scope,
+        now: DateTime<Utc>,
+    ) -> Result<(Vec<Subject>, BTreeSet<String>), MeteringError> {
+        let since = match scope {
+            Scope::Recent => now - RECENT,
+            Scope::Day(day) => day.and_time(NaiveTime::MIN).and_utc(),
+        };
+        let (subjects, unreadable) = self.store.read(|db| {
+            let mut subjects = Vec::new();
+            let (running, unreadable) = subscriptions::metered(db, now)?;
+            let mut unreadable = in_words(unreadable);
+            for subscription in running {
+                let status = subscription.stripe_status.as_deref().map(Status::parse);
+                let runs = |period: &Period| period.start <= now && now < period.end;
+                if let Some(period) = subscription.period.filter(runs)
+                    && status.is_some_and(Status::is_live)
+                {
+                    subjects.push(subject(subscription, period, None));
+                }
+            }
+            let (lately, nonsense) = subscriptions::metered(db, since)?;
+            unreadable.extend(in_words(nonsense));
+            for subscription in lately {
+                for period in unbilled(db, &subscription, since)? {
+                    if (since..=now - NOTICED_AFTER).contains(&period.end) {
+                        subjects.push(subject(subscription.clone(), period, None));
+                    }
+                }
+            }
+            for invoice in invoices::ended_since(db, since)? {
+                match subscriptions::get(db, &invoice.subscription_id) {
+                    Ok(Some(subscription)) => {
+                        subjects.push(subject(subscription, invoice.period, Some(invoice)));
+                    }
+                    // Named above, or no metered one any more.
+                    Ok(None) | Err(StoreError::Nonsense(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok((subjects, unreadable))
+        })?;
+        let mut subjects = subjects;
+        subjects.retain(|subject| match scope {
+            Scope::Recent => true,
+            Scope::Day(day) => subject.holds(day),
+        });
+        Ok((subjects, unreadable))
+    }
+}
+
+impl Subject {
+    pub(super) fn days(&self) -> std::ops::RangeInclusive<NaiveDate> {
+        self.period.days(self.subscription.started_at)
+    }
+
+    pub(super) fn holds(&self, day: NaiveDate) -> bool {
+        self.days().contains(&day)
+    }
+}
+
+/// The periods of which no invoice is known: those with reports, and the one that the record has.
+fn unbilled(
+    db: &Connection,
+    subscription: &Subscription,
+    since: DateTime<Utc>,
+) -> Result<Vec<Period>, StoreError> {
+    let mut periods = usage::unbilled(db, &subscription.id, since - LONGEST_PERIOD)?;
+    let status = subscription.stripe_status.as_deref().map(Status::parse);
+    let is_billed = matches!(
+        status,
+        Some(Status::Active | Status::PastDue | Status::Unpaid)
+    );
+    if let Some(period) = subscription.period.filter(|_| is_billed)
+        && periods.iter().all(|other| other.start != period.start)
+        && !invoices::is_known(db, &subscription.id, period.start)?
+    {
+        periods.push(period);
+    }
+    Ok(periods)
+}
+
+fn in_words(unreadable: Vec<Unreadable>) -> BTreeSet<String> {
+    unreadable
+        .into_iter()
+        .map(|row| format!("{} whose record makes no sense ({})", row.id, row.problem))
+        .collect()
+}
+
+fn subject(subscription: Subscription, period: Period, invoice: Option<Invoice>) -> Subject {
+    Subject {
+        subscription,
+        period,
+        invoice,
+        days: Vec::new(),
+    }
+}
