@@ -352,7 +352,7 @@ impl Switchboard {
             wire.sandbox.clock.now().format("%dT%H:%M"),
             wire.side.as_str(),
             request.method(),
-            request.uri().path(),
+            without_chance(request.uri().path()),
             trouble.map_or_else(String::new, |trouble| format!(" {trouble:?}")),
         );
         state.note(line);
@@ -470,6 +470,15 @@ where
     Line {
         url,
         accepting: accepting.abort_handle(),
+    }
+}
+
+/// The path without the one id in it that does not belong to the seed: of an operation at Azure.
+fn without_chance(path: &str) -> &str {
+    const OPERATIONS: &str = "/operationresults/";
+    match path.find(OPERATIONS) {
+        Some(at) => &path[..at + OPERATIONS.len()],
+        None => path,
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn check(world: &Evidence<'_>, coverage: &mut Coverage) {
         let sold = Sold::new(world, subscription);
         coverage.subscription_days += sold.days_of_life();
         for invoice in &sold.invoices {
-            if sold.is_right(invoice) {
+            if sold.is_right(invoice, coverage) {
                 coverage.closed_periods += 1;
                 coverage.saw(&format!("a period of {}", sold.plan.kind()));
             }
@@ -89,7 +89,7 @@ impl<'a> Sold<'a> {
     }
 
     /// Checks an invoice; says whether it closes a period.
-    fn is_right(&self, invoice: &Value) -> bool {
+    fn is_right(&self, invoice: &Value, coverage: &mut Coverage) -> bool {
         let lines = list(&invoice["lines"]);
         let sum = lines
             .iter()
@@ -129,6 +129,9 @@ impl<'a> Sold<'a> {
             "{}: {billed} billed, {served} served, and all was well",
             self.story(invoice)
         );
+        if billed < served {
+            coverage.saw("too little billed, with an excuse");
+        }
         true
     }
 
