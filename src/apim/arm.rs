@@ -99,7 +99,8 @@ impl Call {
         self
     }
 
-    /// Takes a list that has fewer rows than it counts for no answer.
+    /// Takes a list that has fewer rows than it counts for no answer: its `count` is that of all pages
+    /// (<https://learn.microsoft.com/rest/api/apimanagement/reports/list-by-subscription>).
     pub(super) fn complete(mut self) -> Self {
         self.complete = true;
         self

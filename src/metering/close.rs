@@ -34,6 +34,9 @@ use crate::stripe::{self, InvoiceStatus};
 pub(super) const PAUSE: TimeDelta = TimeDelta::minutes(10);
 /// How often a waiting draft is looked at; the worker wakes it when its subscription is paid up.
 const WAITING_PAUSE: TimeDelta = TimeDelta::days(1);
+/// How long an invoice is left alone whose report Stripe refuses. Each try takes a part of the hour that
+/// is kept for such reports (see [`window::report_time`]): so there is room for two days of them.
+const REFUSED_PAUSE: TimeDelta = TimeDelta::hours(1);
 /// Before the backstop, the final total is reported whether usage has settled or not.
 const LEAD: TimeDelta = TimeDelta::hours(2);
 
@@ -228,7 +231,7 @@ impl Metering {
                 Invoice {
                     state: State::Waiting,
                     settles_at: now + WAITING_PAUSE,
-                    problem: None,
+                    problem: refused,
                     ..invoice
                 },
                 now,
@@ -259,9 +262,15 @@ impl Metering {
             )),
             (Some(problem), None) => {
                 tracing::error!(invoice = %invoice.id, %problem, "an invoice is held back");
+                let settles_at = if is_refused {
+                    now + REFUSED_PAUSE
+                } else {
+                    now + PAUSE
+                };
                 return self.keep(
                     Invoice {
                         state: State::Held,
+                        settles_at,
                         problem: Some(problem),
                         ..invoice
                     },
@@ -449,8 +458,8 @@ impl Metering {
 /// wait: Stripe grants it an hour.
 fn in_trouble(draft: Invoice, problem: String, now: DateTime<Utc>) -> Invoice {
     let settles_at = match draft.state {
-        State::Settling | State::Waiting => now + PAUSE,
-        State::Claiming | State::Held | State::Finalized => draft.settles_at,
+        State::Settling | State::Waiting | State::Held => now + PAUSE,
+        State::Claiming | State::Finalized => draft.settles_at,
     };
     Invoice {
         settles_at,
@@ -463,7 +472,6 @@ fn is_due(invoice: &Invoice, now: DateTime<Utc>) -> bool {
     match invoice.state {
         // `claim_drafts` has just tried.
         State::Claiming | State::Finalized => false,
-        State::Settling | State::Waiting => now >= invoice.settles_at,
-        State::Held => now >= invoice.updated_at + PAUSE,
+        State::Settling | State::Waiting | State::Held => now >= invoice.settles_at,
     }
 }

@@ -201,31 +201,30 @@ fn keep(
         days: 1,
         ..Collected::default()
     };
+    // A day's row of one subscription at a time: all of a day would be a walk through all days.
+    let only = day..=day;
+    let mut shrunk = Vec::new();
     for row in &ours {
         collected.calls += row.calls.total();
         if !usage::save_day(db, row, now)? {
-            collected.shrunk += 1;
-            let id = &row.subscription_id;
-            tracing::warn!(subscription = %id, %day, "a day shrank; the larger reading stays");
-            let calls = row.calls.total();
-            let detail =
-                format!("{source}: {id} had {calls} calls now and more before, which stay.");
-            findings::note(db, Kind::Shrunk, Some(day), id, &detail, now)?;
+            shrunk.push((row.subscription_id.as_str(), row.calls.total()));
         }
     }
-    let seen: HashSet<&str> = ours
+    let read: HashSet<&str> = ours
         .iter()
         .map(|row| row.subscription_id.as_str())
         .collect();
-    for (id, before) in usage::of_day(db, day)? {
-        if before.total() > 0 && !seen.contains(id.as_str()) {
-            collected.shrunk += 1;
-            tracing::warn!(subscription = %id, %day, "a day has no calls any more; the reading before stays");
-            let calls = before.total();
-            let detail = format!("{source}: {id} had no calls now and {calls} before, which stay.");
-            findings::note(db, Kind::Shrunk, Some(day), &id, &detail, now)?;
+    for id in known.iter().filter(|id| !read.contains(id.as_str())) {
+        if usage::total(db, id, &only)?.total() > 0 {
+            shrunk.push((id, 0));
         }
     }
+    for (id, calls) in &shrunk {
+        tracing::warn!(subscription = %id, %day, "a day shrank; the larger reading stays");
+        let detail = format!("{source}: {id} had {calls} calls now and more before, which stay.");
+        findings::note(db, Kind::Shrunk, Some(day), id, &detail, now)?;
+    }
+    collected.shrunk = shrunk.len();
     findings::set(db, Kind::Missed, Some(day), "", None, now)?;
     let detail = strangers.in_words();
     findings::set(db, Kind::Unknown, Some(day), "", detail.as_deref(), now)?;
@@ -495,12 +494,11 @@ mod tests {
             let now = today.and_time(NaiveTime::MIN).and_utc();
             keep(db, first, today, "the source", now)?;
             let collected = keep(db, second, today, "the source", now)?;
-            Ok((collected.shrunk, usage::of_day(db, today)?))
+            let kept = ["sub_1", "sub_2", "sub_3"].map(|id| usage::total(db, id, &(today..=today)));
+            Ok((collected.shrunk, kept.map(|calls| calls.unwrap().total())))
         });
         let (shrunk, kept) = change.wait().unwrap();
-        assert_eq!(shrunk, 2);
-        let kept = ["sub_1", "sub_2", "sub_3"].map(|id| kept[id].total());
-        assert_eq!(kept, [12, 10, 10]);
+        assert_eq!((shrunk, kept), (2, [12, 10, 10]));
     }
 
     #[test]

@@ -299,7 +299,6 @@ impl Metering {
                 *sum = sum.and(calls);
             }
         }
-        let kept = self.store.read(|db| usage::of_day(db, day))?;
         for subject in subjects.iter_mut().filter(|subject| subject.holds(day)) {
             let id = &subject.subscription.id;
             // The period's own comparison says that its product is missing.
@@ -307,10 +306,9 @@ impl Metering {
                 continue;
             };
             let classes = &model.billable;
-            let billable = |calls: &HashMap<String, Calls>| {
-                calls.get(id).copied().unwrap_or_default().billable(classes)
-            };
-            let (source, ours) = (billable(&counted), billable(&kept));
+            let kept = self.store.read(|db| usage::total(db, id, &(day..=day)))?;
+            let source = counted.get(id).copied().unwrap_or_default();
+            let (source, ours) = (source.billable(classes), kept.billable(classes));
             if source != ours {
                 subject.days.push(DayDifference { day, source, ours });
             }
@@ -407,6 +405,9 @@ impl Metering {
             reported,
             refused: refused.map(|refused| refused.calls),
             metered,
+            held: invoice
+                .filter(|invoice| invoice.state == State::Held)
+                .and_then(|invoice| invoice.problem.clone()),
             billed: fetched.as_ref().and_then(billed),
             credited: fetched.map_or(0, |fetched| fetched.credited),
             corrected: match invoice {

@@ -6,19 +6,20 @@ use std::sync::Arc;
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
 use serde_json::json;
 
+use super::reconcile::Scope;
 use super::{Metering, Rules};
 use crate::apim::{Apim, UsageSource};
 use crate::catalogue::Catalogue;
 use crate::config::Mode;
 use crate::config::testing::{apim, stripe};
 use crate::outbound::testing::{Reply, Seen, Server, json as reply, with_header};
-use crate::store::invoices::{Invoice, State};
+use crate::store::invoices::{Figures, Invoice, State};
 use crate::store::mails::Outbox;
 use crate::store::orders::{self, Kind, Order};
 use crate::store::subscriptions::testing::subscription;
 use crate::store::testing::{Scratch, scratch};
 use crate::store::usage::{Calls, Day, PushState};
-use crate::store::{Store, evidence, invoices, subscriptions, usage};
+use crate::store::{Store, corrections, evidence, invoices, subscriptions, usage};
 use crate::stripe::Stripe;
 
 const CATALOGUE: &str = include_str!("../../payment/monetizationModels.json");
@@ -51,6 +52,18 @@ impl Bench {
         });
         change.wait().unwrap();
         Self { server, scratch }
+    }
+
+    /// With March's draft, and a meter that takes reports and shows none of them yet.
+    fn whose_meter_counts_later() -> Self {
+        let bench = Self::start(|seen| match seen.target.as_str() {
+            "/v1/invoices/in_1" => draft_at_stripe(),
+            METER_EVENTS => reply(200, "{}"),
+            target if target.contains("event_summaries") => reply(200, r#"{"data":[]}"#),
+            _ => reply(200, r#"{"value":[]}"#),
+        });
+        bench.discover(State::Settling);
+        bench
     }
 
     fn metering(&self, store: &Store) -> Metering {
@@ -123,6 +136,7 @@ fn draft_at_stripe() -> Reply {
 }
 
 const METER_EVENTS: &str = "/v1/billing/meter_events";
+const BALANCE: &str = "/v1/customers/cus_1/balance_transactions";
 
 /// The members of a meter event stand in no particular order.
 fn identifier(seen: &Seen) -> String {
@@ -235,13 +249,7 @@ fn what_is_known_reaches_stripe_before_the_backstop_though_azure_is_silent() {
 
 #[test]
 fn a_report_that_stripe_has_not_counted_yet_raises_no_alarm_at_once() {
-    let bench = Bench::start(|seen| match seen.target.as_str() {
-        "/v1/invoices/in_1" => draft_at_stripe(),
-        METER_EVENTS => reply(200, "{}"),
-        target if target.contains("event_summaries") => reply(200, r#"{"data":[]}"#),
-        _ => reply(200, r#"{"value":[]}"#),
-    });
-    bench.discover(State::Settling);
+    let bench = Bench::whose_meter_counts_later();
     let metering = bench.metering(&bench.scratch.store);
     metering.close(at(4, 1, 13)).unwrap();
     assert_eq!(bench.draft().state, State::Settling);
@@ -253,13 +261,7 @@ fn a_report_that_stripe_has_not_counted_yet_raises_no_alarm_at_once() {
 
 #[test]
 fn what_the_process_before_reported_and_stripe_has_not_counted_yet_raises_no_alarm_at_once() {
-    let bench = Bench::start(|seen| match seen.target.as_str() {
-        "/v1/invoices/in_1" => draft_at_stripe(),
-        METER_EVENTS => reply(200, "{}"),
-        target if target.contains("event_summaries") => reply(200, r#"{"data":[]}"#),
-        _ => reply(200, r#"{"value":[]}"#),
-    });
-    bench.discover(State::Settling);
+    let bench = Bench::whose_meter_counts_later();
     let killed = bench.metering(&bench.scratch.store);
     let period = bench.draft().period;
     let pushed = killed.push_total(&subscription("sub_1"), period, at(4, 1, 13));
@@ -320,6 +322,13 @@ fn a_report_that_stripe_refuses_holds_the_invoice_until_somebody_decides() {
     let draft = bench.draft();
     assert_eq!(draft.state, State::Held);
     assert!(draft.problem.unwrap().contains("refuses the report"));
+    let tries = || bench.sent(METER_EVENTS, |_| String::new()).len();
+    metering
+        .close(at(4, 1, 13) + TimeDelta::minutes(59))
+        .unwrap();
+    assert_eq!(tries(), 1, "each takes room from the next");
+    metering.close(at(4, 1, 14)).unwrap();
+    assert_eq!(tries(), 2);
     let order = Order {
         kind: Kind::Finalize,
         operator: "ada".to_owned(),
@@ -329,7 +338,9 @@ fn a_report_that_stripe_refuses_holds_the_invoice_until_somebody_decides() {
         .store
         .write(move |db| orders::give(db, "in_1", &order, at(4, 1, 14)));
     assert!(change.wait().unwrap());
-    metering.close(at(4, 1, 14)).unwrap();
+    metering
+        .close(at(4, 1, 14) + TimeDelta::minutes(1))
+        .unwrap();
     assert_eq!(bench.draft().state, State::Finalized);
 }
 
@@ -353,6 +364,63 @@ fn drafts_that_cannot_be_claimed_keep_no_other_from_its_hour() {
     assert_eq!(claims(), 0, "three in a row were too many");
     metering.claim_drafts(after(2)).unwrap();
     assert_eq!(claims(), 1);
+}
+
+#[test]
+fn a_correction_that_was_begun_is_not_made_in_shadow_mode() {
+    let bench = Bench::start(|seen| match seen.target.as_str() {
+        "/v1/invoices/in_1" => march_at_stripe("paid", &[100], false),
+        BALANCE => reply(
+            200,
+            r#"{"id":"cbtxn_1","object":"customer_balance_transaction"}"#,
+        ),
+        target if target.starts_with(BALANCE) || target.contains("event_summaries") => reply(
+            200,
+            r#"{"object":"list","data":[],"has_more":false,"url":"/"}"#,
+        ),
+        _ => reply(200, r#"{"value":[]}"#),
+    });
+    bench.discover(State::Finalized);
+    let change = bench.scratch.store.write(|db| {
+        let mut final_one = invoices::get(db, "in_1")?.unwrap();
+        let figures = |calls, amount| Some(Figures { calls, amount });
+        (final_one.ours, final_one.stripes) = (figures(1_234, 185), figures(1_234, 100));
+        invoices::save(db, &final_one)?;
+        corrections::plan(db, "in_1", 85, at(4, 3, 0))
+    });
+    assert!(change.wait().unwrap().is_some());
+    let mut metering = bench.metering(&bench.scratch.store);
+    let made = || bench.sent(BALANCE, |_| String::new()).len();
+    metering.rules.mode = Mode::Shadow;
+    metering.repair(Scope::Recent, false, at(4, 4, 0)).unwrap();
+    assert_eq!(made(), 0);
+    metering.rules.mode = Mode::Live;
+    metering.repair(Scope::Recent, false, at(4, 4, 0)).unwrap();
+    assert_eq!(made(), 1);
+}
+
+#[test]
+fn a_record_that_makes_no_sense_is_named_and_does_not_break_off_the_comparison() {
+    let bench = Bench::start(|seen| match seen.target.as_str() {
+        target if target.contains("event_summaries") => reply(200, r#"{"data":[]}"#),
+        _ => reply(200, r#"{"value":[]}"#),
+    });
+    bench.discover_as("in_2", State::Settling);
+    let change = bench.scratch.store.write(|db| {
+        subscriptions::save(db, &subscription("sub_2"))?;
+        subscriptions::testing::spoil(db, "sub_1")
+    });
+    change.wait().unwrap();
+    let metering = bench.metering(&bench.scratch.store);
+    let report = metering.reconcile(Scope::Recent, at(3, 15, 0)).unwrap();
+    assert_eq!(report.lines.len(), 1);
+    assert_eq!(report.lines[0].subscription_id, "sub_2");
+    let problems = report.problems.join(" ");
+    assert!(
+        problems.contains("sub_1 whose record makes no sense"),
+        "{problems}"
+    );
+    assert!(!report.agrees());
 }
 
 /// March's invoice with these amounts on its lines: 1,234 calls, and more of them where it is

@@ -392,9 +392,19 @@ pub fn ids(db: &Connection) -> Result<std::collections::HashSet<String>, StoreEr
 pub(crate) mod testing {
     use chrono::{TimeZone, Utc};
 
-    use super::{Meter, Period, Subscription};
+    use rusqlite::Connection;
+
+    use super::{Meter, Period, StoreError, Subscription};
     use crate::ids::{ProductId, SubscriptionName, UserId};
     use crate::lifecycle::Access;
+
+    /// Makes a record one that cannot be read.
+    pub(crate) fn spoil(db: &Connection, id: &str) -> Result<(), StoreError> {
+        let mut statement =
+            db.prepare("UPDATE subscriptions SET user_id = 'a b' WHERE subscription_id = ?1")?;
+        statement.execute([id])?;
+        Ok(())
+    }
 
     /// Metered, active, in March 2026.
     pub(crate) fn subscription(id: &str) -> Subscription {
@@ -434,7 +444,7 @@ pub(crate) mod testing {
 mod tests {
     use chrono::{TimeDelta, TimeZone, Utc};
 
-    use super::testing::subscription;
+    use super::testing::{self, subscription};
     use super::{
         Period, Subscription, all, due_for_recheck, found_late, get, metered, newest, retry_stuck,
         save, stuck,
@@ -450,9 +460,9 @@ mod tests {
             for id in ["sub_1", "sub_2", "sub_3"] {
                 save(db, &subscription(id))?;
             }
+            testing::spoil(db, "sub_1")?;
             db.execute_batch(
-                "UPDATE subscriptions SET user_id = 'a b' WHERE subscription_id = 'sub_1';
-                 UPDATE subscriptions SET attempts = -1 WHERE subscription_id = 'sub_2';",
+                "UPDATE subscriptions SET attempts = -1 WHERE subscription_id = 'sub_2';",
             )?;
             let since = subscription("sub_1").started_at;
             assert_eq!(newest(db, 10)?.len(), 1);

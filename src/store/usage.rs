@@ -106,23 +106,6 @@ pub fn total(
     })?)
 }
 
-/// Every subscription's calls of one day.
-pub fn of_day(db: &Connection, day: NaiveDate) -> Result<HashMap<String, Calls>, StoreError> {
-    let mut statement = db.prepare_cached(
-        "SELECT subscription_id, success, blocked, failed, other FROM usage_days WHERE day = ?1",
-    )?;
-    let rows = statement.query_map([day.to_string()], |row| {
-        let calls = Calls {
-            success: row.get(1)?,
-            blocked: row.get(2)?,
-            failed: row.get(3)?,
-            other: row.get(4)?,
-        };
-        Ok((row.get(0)?, calls))
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
 /// What is known of a subscription's `days`, both ends included, in their order. A day without any
 /// call has no row.
 pub fn of_days(

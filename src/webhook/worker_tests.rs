@@ -14,8 +14,8 @@ use crate::config::testing::{apim, stripe};
 use crate::lifecycle::Access;
 use crate::outbound::testing::{Reply, Seen, Server, json as reply, with_header};
 use crate::store::mails::Outbox;
-use crate::store::subscriptions::Subscription;
 use crate::store::subscriptions::testing::subscription;
+use crate::store::subscriptions::{Period, Subscription};
 use crate::store::testing::{Scratch, scratch};
 use crate::store::{Store, inbox, invoices, looks, subscriptions};
 use crate::stripe::Stripe;
@@ -51,12 +51,16 @@ const FEBRUARY: (i64, i64) = (1_769_904_000, 1_772_323_200);
 const MARCH: (i64, i64) = (1_772_323_200, 1_775_001_600);
 
 fn fetched_in(period: (i64, i64), status: &str, metadata: &Value) -> Reply {
+    fetched_of("sub_1", period, status, metadata)
+}
+
+fn fetched_of(id: &str, period: (i64, i64), status: &str, metadata: &Value) -> Reply {
     let item = json!({
         "id": "si_1", "current_period_start": period.0, "current_period_end": period.1,
         "price": {"id": "price_1", "recurring": {"usage_type": "metered", "meter": "mtr_1"}},
     });
     let subscription = json!({
-        "id": "sub_1", "status": status, "customer": "cus_1", "created": 1_769_904_000,
+        "id": id, "status": status, "customer": "cus_1", "created": 1_769_904_000,
         "metadata": metadata, "items": {"data": [item]}, "latest_invoice": "in_1",
     });
     reply(200, subscription.to_string())
@@ -200,8 +204,8 @@ fn a_look_that_failed_is_made_up_for_though_an_invoice_moves_in_between() {
     );
 }
 
-#[test]
-fn a_draft_whose_event_was_lost_is_found_when_the_period_has_turned() {
+/// A subscription whose period turns, with a draft, once somebody says so.
+fn that_turns() -> (Bench, Arc<AtomicBool>) {
     let turned = Arc::new(AtomicBool::new(false));
     let is_turned = Arc::clone(&turned);
     let bench = Bench::start(move |seen| match seen.target.as_str() {
@@ -212,6 +216,12 @@ fn a_draft_whose_event_was_lost_is_found_when_the_period_has_turned() {
         "/v1/subscriptions/sub_1" => fetched("active", &ours()),
         _ => azure(),
     });
+    (bench, turned)
+}
+
+#[test]
+fn a_draft_whose_event_was_lost_is_found_when_the_period_has_turned() {
+    let (bench, turned) = that_turns();
     bench.know();
     let drafts = || bench.scratch.store.read(invoices::unfinished).unwrap();
     assert_eq!(drafts().len(), 0);
@@ -222,16 +232,7 @@ fn a_draft_whose_event_was_lost_is_found_when_the_period_has_turned() {
 
 #[test]
 fn a_period_that_is_over_and_of_which_nothing_was_heard_is_looked_for() {
-    let turned = Arc::new(AtomicBool::new(false));
-    let is_turned = Arc::clone(&turned);
-    let bench = Bench::start(move |seen| match seen.target.as_str() {
-        "/v1/invoices/in_1" => draft(),
-        "/v1/subscriptions/sub_1" if is_turned.load(Ordering::SeqCst) => {
-            fetched_in(MARCH, "active", &ours())
-        }
-        "/v1/subscriptions/sub_1" => fetched("active", &ours()),
-        _ => azure(),
-    });
+    let (bench, turned) = that_turns();
     bench.know();
     bench.worker.drain(now()).unwrap();
     let looks = || bench.calls_to("/v1/subscriptions/sub_1");
@@ -248,6 +249,38 @@ fn a_period_that_is_over_and_of_which_nothing_was_heard_is_looked_for() {
     turned.store(true, Ordering::SeqCst);
     assert_eq!((after(12), drafts().len()), (2, 1));
     assert_eq!(after(60), 2, "the next period is known");
+}
+
+#[test]
+fn drafts_of_turned_periods_are_found_although_azure_is_down() {
+    let bench = Bench::start(|seen| match seen.target.as_str() {
+        target if target.starts_with("/v1/invoices/") => draft(),
+        target if target.starts_with("/v1/subscriptions/") => {
+            let id = target.rsplit('/').next().unwrap();
+            fetched_of(id, MARCH, "active", &ours())
+        }
+        _ => down(),
+    });
+    let change = bench.scratch.store.write(|db| {
+        for number in 1..=9 {
+            // To be suspended, for which Azure is needed.
+            let record = Subscription {
+                period: Some(Period {
+                    start: now() - TimeDelta::days(28),
+                    end: now(),
+                }),
+                applied: Some(Access::Suspended),
+                ..subscription(&format!("sub_{number}"))
+            };
+            subscriptions::save(db, &record)?;
+        }
+        Ok(())
+    });
+    change.wait().unwrap();
+    bench.worker.drain(now() + TimeDelta::minutes(6)).unwrap();
+    let looked_at =
+        (1..=9).filter(|number| bench.calls_to(&format!("/v1/subscriptions/sub_{number}")) > 0);
+    assert_eq!(looked_at.count(), 9);
 }
 
 #[test]

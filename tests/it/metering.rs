@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
+use tollhouse::metering::reconcile::Scope;
 use tollhouse::sandbox::faults::Kind;
 use tollhouse::sandbox::journal::Side;
 
@@ -316,6 +317,8 @@ fn an_invoice_that_differs_from_our_figures_is_held_and_shown_and_ends_at_the_ba
         "{drafts}"
     );
     assert_eq!(last_invoice(&app)["status"], "draft");
+    assert!(!app.reconcile(Scope::Recent).agrees());
+    assert_eq!(app.metric("tollhouse_reconcile_agrees"), 0);
     app.advance(TimeDelta::days(2));
     assert_eq!(last_invoice(&app)["status"], "paid");
     assert_eq!(app.metric("tollhouse_held_invoices"), 0);

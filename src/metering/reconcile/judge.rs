@@ -7,7 +7,9 @@
 //! | our days have more than APIM | any | nothing to do: calls that happened stay, the larger reading counts |
 //! | Stripe's meter shows less than was reported | running | report once more |
 //! | it shows more | running | a person: a report would lower it, and what we know may be a copy's |
+//! | Stripe refused the last report | running | report once more, when its cause is mended |
 //! | the meter is not what was reported | its draft is open | none: the draft is held until it agrees |
+//! | a draft is held | its draft is open | a person: report once more, or finalize it as it is |
 //! | the same | its invoice is final | a person: no report reaches it any more |
 //! | the invoice is not what is due | final | the customer's next invoice makes up for it |
 //! | the same | final, and no other will come, we did not close it, or there is a credit note | a person charges or credits the difference |
@@ -78,6 +80,8 @@ pub struct Facts {
     /// The total of the last report, if Stripe refused it.
     pub refused: Option<u64>,
     pub metered: Decimal,
+    /// Why its draft is held, if it is.
+    pub held: Option<String>,
     /// What the final invoice bills; absent for one that was voided.
     pub billed: Option<Figures>,
     /// What credit notes have taken off it, whatever for: made by a person, in minor units.
@@ -226,6 +230,15 @@ fn invoice(facts: &Facts) -> Option<Difference> {
     if facts.stage == Stage::Unbilled {
         return Some(unbilled(facts.ours));
     }
+    if let Some(problem) = &facts.held {
+        return Some(Difference {
+            kind: Kind::Invoice,
+            detail: format!("Its invoice is held: {problem}"),
+            repair: Repair::ByHand,
+            remedy: "Report its usage again or finalize it as it is, on the status page."
+                .to_owned(),
+        });
+    }
     let billed = facts.billed.filter(|billed| *billed != facts.ours)?;
     let (ours, made) = (facts.ours, facts.corrected.made);
     let owed = ours.amount - billed.amount - made;
@@ -337,6 +350,7 @@ mod tests {
             }),
             refused: None,
             metered: Decimal::TEN,
+            held: None,
             billed: (stage == Stage::Final).then_some(ours),
             credited: 0,
             corrected: Corrected::default(),
@@ -408,6 +422,16 @@ mod tests {
             ..agreed(Stage::Unbilled)
         };
         assert_eq!(only(&nothing).1, Repair::Needless);
+    }
+
+    #[test]
+    fn a_held_invoice_does_not_agree() {
+        let held = Facts {
+            held: Some("The meter shows 11 calls.".to_owned()),
+            ..agreed(Stage::Closing)
+        };
+        let (kind, repair, _) = only(&held);
+        assert_eq!((kind, repair), (Kind::Invoice, Repair::ByHand));
     }
 
     #[test]
