@@ -477,10 +477,14 @@ impl Metering {
     }
 }
 
-/// What a final invoice bills for usage, as Stripe has it now; nothing if it was voided.
+/// What a final invoice bills for usage, as Stripe has it now; nothing if it was voided or written off:
+/// what the merchant does not want is not made up for.
 fn billed(fetched: &stripe::Invoice) -> Option<Figures> {
-    let is_void = fetched.status == Some(InvoiceStatus::Void);
-    (!is_void).then(|| Figures {
+    let is_waived = matches!(
+        fetched.status,
+        Some(InvoiceStatus::Void | InvoiceStatus::Uncollectible)
+    );
+    (!is_waived).then(|| Figures {
         calls: fetched.usage_quantity().try_into().unwrap_or_default(),
         amount: fetched.usage_amount(),
     })

@@ -113,6 +113,27 @@ impl Bench {
         change.wait().unwrap();
     }
 
+    /// March's invoice, final, as [`billed_too_low`] has it.
+    fn finalized_too_low(&self) {
+        self.discover(State::Finalized);
+        let figures = |amount| {
+            Some(Figures {
+                calls: 1_234,
+                amount,
+            })
+        };
+        let final_one = Invoice {
+            ours: figures(185),
+            stripes: figures(100),
+            ..self.draft()
+        };
+        let change = self
+            .scratch
+            .store
+            .write(move |db| invoices::save(db, &final_one));
+        change.wait().unwrap();
+    }
+
     fn draft(&self) -> Invoice {
         let found = self.scratch.store.read(|db| invoices::get(db, "in_1"));
         found.unwrap().unwrap()
@@ -380,14 +401,11 @@ fn a_correction_that_was_begun_is_not_made_in_shadow_mode() {
         ),
         _ => reply(200, r#"{"value":[]}"#),
     });
-    bench.discover(State::Finalized);
-    let change = bench.scratch.store.write(|db| {
-        let mut final_one = invoices::get(db, "in_1")?.unwrap();
-        let figures = |calls, amount| Some(Figures { calls, amount });
-        (final_one.ours, final_one.stripes) = (figures(1_234, 185), figures(1_234, 100));
-        invoices::save(db, &final_one)?;
-        corrections::plan(db, "in_1", 85, at(4, 3, 0))
-    });
+    bench.finalized_too_low();
+    let change = bench
+        .scratch
+        .store
+        .write(|db| corrections::plan(db, "in_1", 85, at(4, 3, 0)));
     assert!(change.wait().unwrap().is_some());
     let mut metering = bench.metering(&bench.scratch.store);
     let made = || bench.sent(BALANCE, |_| String::new()).len();

@@ -145,6 +145,24 @@ fn calls_that_apim_has_less_are_named_and_fail_nothing() {
     assert_eq!(page.text("#reconciliation-tile .fact"), "Agree");
 }
 
+/// Whoever ends a subscription in Stripe's Dashboard may leave out its last invoice.
+#[test]
+fn usage_of_a_subscription_that_was_ended_without_an_invoice_is_named_at_once() {
+    let (app, key) = with_payg();
+    app.send_calls(&key, 180, TimeDelta::zero());
+    app.advance(TimeDelta::days(3));
+    let path = format!("/v1/subscriptions/{}", id(&subscription(&app)));
+    app.ask_stripe("DELETE", &path, &[]);
+    app.advance(TimeDelta::days(1));
+    let report = app.reconcile(Scope::Recent);
+    assert_eq!(differing(&app, &report), [disagreements::Kind::Invoice]);
+    let line = &report.lines[0];
+    assert_eq!(
+        (line.facts.stage.word(), line.facts.ours.calls),
+        ("unbilled", 180)
+    );
+}
+
 /// The word of an invoice never came, and Stripe's list is asked once a day only.
 #[test]
 fn a_period_that_is_over_and_has_no_invoice_is_named() {

@@ -82,7 +82,7 @@ pub struct Facts {
     pub metered: Decimal,
     /// Why its draft is held, if it is.
     pub held: Option<String>,
-    /// What the final invoice bills; absent for one that was voided.
+    /// What the final invoice bills; absent for one that was voided or written off.
     pub billed: Option<Figures>,
     /// What credit notes have taken off it, whatever for: made by a person, in minor units.
     pub credited: i64,

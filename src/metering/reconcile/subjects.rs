@@ -53,6 +53,7 @@ impl Metering {
             unreadable.extend(in_words(nonsense));
             for subscription in lately {
                 for period in unbilled(db, &subscription, since)? {
+                    let period = as_it_ended(period, &subscription);
                     if (since..=now - NOTICED_AFTER).contains(&period.end) {
                         subjects.push(subject(subscription.clone(), period, None));
                     }
@@ -76,6 +77,15 @@ impl Metering {
             Scope::Day(day) => subject.holds(day),
         });
         Ok((subjects, unreadable))
+    }
+}
+
+/// The period, broken off where its subscription ended.
+fn as_it_ended(period: Period, subscription: &Subscription) -> Period {
+    let ended_at = subscription.ended_at.unwrap_or(period.end);
+    Period {
+        end: period.end.min(ended_at),
+        ..period
     }
 }
 
