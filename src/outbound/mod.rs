@@ -9,6 +9,7 @@
 
 pub mod backoff;
 mod error;
+mod names;
 mod pace;
 mod retry;
 #[cfg(test)]
@@ -19,10 +20,14 @@ use std::time::Duration;
 use http::header::{HeaderName, RETRY_AFTER};
 use http::{HeaderMap, Method};
 use serde::de::DeserializeOwned;
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::DefaultConnector;
 
 pub use error::{CallError, Outage, Refusal};
 pub use pace::Pace;
 pub use retry::Patience;
+
+use names::Names;
 
 /// The largest answer that is read, in bytes. Stripe's pages of 100 invoices stay far below it.
 const ANSWER_LIMIT: u64 = 16 * 1024 * 1024;
@@ -131,8 +136,9 @@ impl Outbound {
             .output_buffer_size(SEND_BUFFER)
             .user_agent(concat!("tollhouse/", env!("CARGO_PKG_VERSION")))
             .build();
+        let names = Names::<DefaultResolver>::default();
         Self {
-            agent: config.into(),
+            agent: ureq::Agent::with_parts(config, DefaultConnector::default(), names),
             dialect,
             patience,
         }
