@@ -29,8 +29,9 @@ use crate::metering::reconcile::{self, Scope};
 use crate::metering::{self, CrossCheck, Metering, schedule};
 use crate::portal::{self, Portal};
 
+use crate::store::housekeeping::Housekeeping;
 use crate::store::mails::Outbox;
-use crate::store::{Store, StoreError, housekeeping};
+use crate::store::{Store, StoreError};
 use crate::stripe::Stripe;
 use crate::users::Users;
 use crate::web::{self, Blocking, Now, headers};
@@ -79,6 +80,7 @@ pub struct App {
     worker: worker::Worker,
     gap: GapFill,
     metering: Metering,
+    housekeeping: Housekeeping,
     users: Users,
     /// Absent where no mail server is configured.
     mail: Option<mail::Sender>,
@@ -172,6 +174,7 @@ impl App {
                 TimeDelta::minutes(config.stripe.gap_fill_minutes.into()),
             ),
             worker,
+            housekeeping: Housekeeping::new(metering.store.clone()),
             metering,
             users,
             mail,
@@ -316,6 +319,7 @@ impl App {
     async fn work_on_usage(&self) {
         let _turn = self.usage.running.lock().await;
         let (metering, now) = (self.metering.clone(), (self.clock)());
+        let housekeeping = self.housekeeping.clone();
         let work = tokio::task::spawn_blocking(move || {
             if let Err(error) = metering.run_due(now) {
                 tracing::error!(
@@ -323,7 +327,12 @@ impl App {
                     "usage could not be worked on"
                 );
             }
-            tidy(&metering.store, now);
+            if let Err(error) = housekeeping.run_due(now) {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "what is old could not be forgotten"
+                );
+            }
         });
         log_panic(work.await);
     }
@@ -403,16 +412,6 @@ async fn woken(wake: &Notify, stopping: &watch::Receiver<bool>) -> bool {
 }
 
 /// Lets the store forget a piece of what is old.
-fn tidy(store: &Store, now: DateTime<Utc>) {
-    let change = store.write(move |db| housekeeping::tidy(db, now));
-    if let Err(error) = change.wait() {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "what is old could not be forgotten"
-        );
-    }
-}
-
 fn log_panic(joined: Result<(), tokio::task::JoinError>) {
     if let Err(error) = joined {
         tracing::error!(%error, "background work panicked; it is tried again at the next turn");

@@ -4,10 +4,15 @@
 //! delegation's signature never expires, and events that need attention, because a person has to
 //! look.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
 
-use super::{StoreError, seconds};
+use super::{Store, StoreError, seconds};
+
+/// How long after the last time it is looked again whether something is old.
+const EVERY: TimeDelta = TimeDelta::hours(1);
 
 /// How long an event that is done is kept. Stripe sends one again for at most 30 days.
 const EVENTS_KEPT: TimeDelta = TimeDelta::days(90);
@@ -18,8 +23,36 @@ const JOB_RUNS_KEPT: TimeDelta = TimeDelta::days(90);
 /// Rows of one table that go at once: a few milliseconds of the writer's time.
 const PIECE: u32 = 1_000;
 
+/// Forgets what is old, now and then. Clones share when that was.
+#[derive(Clone)]
+pub struct Housekeeping {
+    store: Store,
+    done_at: Arc<Mutex<Option<DateTime<Utc>>>>,
+}
+
+impl Housekeeping {
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            done_at: Arc::default(),
+        }
+    }
+
+    /// Forgets all that is older than its time at `now`, unless that was done within the hour.
+    pub fn run_due(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let mut done_at = self.done_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if done_at.is_some_and(|done_at| (done_at..done_at + EVERY).contains(&now)) {
+            return Ok(());
+        }
+        // Piece by piece, so that other changes come in between.
+        while self.store.write(move |db| tidy(db, now)).wait()? > 0 {}
+        *done_at = Some(now);
+        Ok(())
+    }
+}
+
 /// Forgets a piece of what is older than its time at `now`; says how many rows went.
-pub fn tidy(db: &Connection, now: DateTime<Utc>) -> Result<usize, StoreError> {
+fn tidy(db: &Connection, now: DateTime<Utc>) -> Result<usize, StoreError> {
     let old = [
         (
             "DELETE FROM usage_findings WHERE rowid IN (SELECT rowid FROM usage_findings
@@ -78,7 +111,7 @@ mod tests {
     use chrono::{DateTime, TimeDelta, TimeZone, Utc};
     use rusqlite::Connection;
 
-    use super::tidy;
+    use super::{Housekeeping, tidy};
     use crate::store::inbox::{self, Ending, Event};
     use crate::store::jobs;
     use crate::store::testing::scratch;
@@ -127,5 +160,32 @@ mod tests {
         assert_eq!((counts.applied, counts.ignored), (0, 1));
         assert_eq!((counts.failed, counts.waiting), (1, 1));
         assert_eq!(last_complete, None);
+    }
+
+    #[test]
+    fn all_that_is_old_goes_and_it_is_looked_for_once_in_an_hour() {
+        let scratch = scratch();
+        let housekeeping = Housekeeping::new(scratch.store.clone());
+        let receive_old = |count: i64| {
+            let change = scratch.store.write(move |db| {
+                for number in 0..count {
+                    receive(db, &format!("evt_{number}"), Some(Ending::Applied), 90);
+                }
+                Ok(())
+            });
+            change.wait().unwrap();
+        };
+        let left = || scratch.store.read(inbox::counts).unwrap().applied;
+        receive_old(2_500);
+        housekeeping.run_due(now()).unwrap();
+        assert_eq!(left(), 0, "more than one piece");
+        receive_old(1);
+        let minute = TimeDelta::minutes(1);
+        housekeeping
+            .run_due(now() + TimeDelta::hours(1) - minute)
+            .unwrap();
+        assert_eq!(left(), 1);
+        housekeeping.run_due(now() + TimeDelta::hours(1)).unwrap();
+        assert_eq!(left(), 0);
     }
 }
