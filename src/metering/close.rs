@@ -139,6 +139,13 @@ impl Metering {
             other => other?,
         };
         if fetched.status != Some(InvoiceStatus::Draft) {
+            if invoice.state == State::Claiming && now < self.usage_settles(&invoice) {
+                return self.wait_for_days(invoice, now);
+            }
+            if let Err(error) = self.reread(&subscription, invoice.period, now) {
+                let problem = error.in_words();
+                tracing::warn!(invoice = %invoice.id, %problem, "its days are kept as they are known");
+            }
             return self.record_end(invoice, &subscription, &fetched, now);
         }
         match invoice.state {
@@ -172,11 +179,30 @@ impl Metering {
                 &key,
             )?;
         }
-        let settled = window::usage_ends(invoice.period) + self.rules.settle;
+        let settled = self.usage_settles(&invoice);
         self.keep(
             Invoice {
                 state: State::Settling,
                 settles_at: settled.min(invoice.backstop_at - LEAD),
+                problem: None,
+                ..invoice
+            },
+            now,
+        )
+    }
+
+    pub(super) fn usage_settles(&self, invoice: &Invoice) -> DateTime<Utc> {
+        window::usage_ends(invoice.period) + self.rules.settle
+    }
+
+    /// Stripe was faster than we: what its invoice should have billed is known when the usage of its
+    /// period has settled.
+    fn wait_for_days(&self, invoice: Invoice, now: DateTime<Utc>) -> Result<State, MeteringError> {
+        let settles_at = self.usage_settles(&invoice);
+        self.keep(
+            Invoice {
+                state: State::Settling,
+                settles_at,
                 problem: None,
                 ..invoice
             },

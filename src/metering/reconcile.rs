@@ -398,6 +398,9 @@ impl Metering {
             }
             None => None,
         };
+        let is_waived = fetched
+            .as_ref()
+            .is_some_and(stripe::Invoice::is_final_from_the_start);
         Ok(Facts {
             stage,
             days,
@@ -417,6 +420,7 @@ impl Metering {
                 None => Corrected::default(),
             },
             can_make_up: closed_with.is_some()
+                && !is_waived
                 && self.rules.mode == Mode::Live
                 && subscription.ended_at.is_none()
                 && subscription.customer_id.is_some(),

@@ -56,8 +56,7 @@ impl Metering {
         let mut closed = Closed::default();
         let mut outages = Outages::default();
         for invoice in self.store.read(invoices::unfinished)? {
-            let settled = window::usage_ends(invoice.period) + self.rules.settle;
-            if now < settled.max(invoice.updated_at + PAUSE) {
+            if now < self.usage_settles(&invoice).max(invoice.updated_at + PAUSE) {
                 continue;
             }
             let result = self.watch(invoice.clone(), now);

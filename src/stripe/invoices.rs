@@ -1,6 +1,6 @@
 //! Invoices: read with all their lines, held as drafts, finalized.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use stripe_billing::invoice::{
@@ -14,6 +14,10 @@ use super::Stripe;
 use super::page::{Listed, PAGE_SIZE, Page};
 use super::wire::{Exact, Inner, Link, Moment, words};
 use crate::outbound::CallError;
+
+/// How long Stripe lets a draft be one at least, unless it finalizes it the moment that it makes it: an
+/// hour, if it takes no longer than that to tell of it.
+const DRAFT_MIN: TimeDelta = TimeDelta::minutes(1);
 
 words! {
     /// How far an invoice has come.
@@ -54,7 +58,8 @@ pub struct Invoice {
     pub period_end: DateTime<Utc>,
     pub created: DateTime<Utc>,
     pub auto_advance: bool,
-    pub automatically_finalizes_at: Option<DateTime<Utc>>,
+    /// Absent of a draft.
+    pub finalized_at: Option<DateTime<Utc>>,
     pub total: i64,
     pub amount_due: i64,
     pub amount_paid: i64,
@@ -105,6 +110,14 @@ impl Invoice {
         line.map_or((self.period_start, self.period_end), |line| {
             (line.period_start, line.period_end)
         })
+    }
+
+    /// Whether it never was a draft for long. So it is while the merchant pauses collection and has
+    /// invoices voided or written off (<https://docs.stripe.com/billing/subscriptions/pause-payment>);
+    /// one of nothing counts as paid then.
+    pub fn is_final_from_the_start(&self) -> bool {
+        self.finalized_at
+            .is_some_and(|finalized_at| finalized_at < self.created + DRAFT_MIN)
     }
 
     /// What the subscription's price came to, in minor units, before tax and discounts.
@@ -264,7 +277,8 @@ struct WireInvoice {
     created: Moment,
     #[serde(default)]
     auto_advance: bool,
-    automatically_finalizes_at: Option<Moment>,
+    #[serde(default)]
+    status_transitions: WireTransitions,
     total: i64,
     amount_due: i64,
     amount_paid: i64,
@@ -276,6 +290,11 @@ struct WireInvoice {
     number: Option<String>,
     hosted_invoice_url: Option<String>,
     lines: Inner<InvoiceLine>,
+}
+
+#[derive(Deserialize, Default)]
+struct WireTransitions {
+    finalized_at: Option<Moment>,
 }
 
 #[derive(Deserialize)]
@@ -304,7 +323,7 @@ impl From<WireInvoice> for Invoice {
             period_end: wire.period_end.into(),
             created: wire.created.into(),
             auto_advance: wire.auto_advance,
-            automatically_finalizes_at: wire.automatically_finalizes_at.map(DateTime::from),
+            finalized_at: wire.status_transitions.finalized_at.map(DateTime::from),
             total: wire.total,
             amount_due: wire.amount_due,
             amount_paid: wire.amount_paid,

@@ -18,8 +18,35 @@ pub(super) fn to_close(
 ) -> Option<Invoice> {
     let is_draft = invoice.status == Some(InvoiceStatus::Draft);
     let is_manual = invoice.billing_reason == Some(BillingReason::Manual);
+    let is_to_close = is_draft && !is_manual && subscription.meter.is_some();
+    is_to_close.then(|| note(invoice, subscription, backstop, now))
+}
+
+/// The note of an invoice of a metered period that is final already, or `None` where it is none. So it
+/// is where Stripe was faster than we: what it lacks is found when its usage has settled.
+pub(super) fn seen_too_late(
+    invoice: &stripe::Invoice,
+    subscription: &Subscription,
+    backstop: TimeDelta,
+    now: DateTime<Utc>,
+) -> Option<Invoice> {
+    let is_final = invoice
+        .status
+        .as_ref()
+        .is_some_and(|status| *status != InvoiceStatus::Draft);
+    let is_of_a_period = invoice.billing_reason == Some(BillingReason::SubscriptionCycle);
+    let is_too_late = is_final && is_of_a_period && subscription.meter.is_some();
+    is_too_late.then(|| note(invoice, subscription, backstop, now))
+}
+
+fn note(
+    invoice: &stripe::Invoice,
+    subscription: &Subscription,
+    backstop: TimeDelta,
+    now: DateTime<Utc>,
+) -> Invoice {
     let (start, end) = invoice.service_period();
-    (is_draft && !is_manual && subscription.meter.is_some()).then(|| Invoice {
+    Invoice {
         id: invoice.id.clone(),
         subscription_id: subscription.id.clone(),
         period: Period { start, end },
@@ -32,7 +59,7 @@ pub(super) fn to_close(
         hosted_invoice_url: None,
         problem: None,
         updated_at: now,
-    })
+    }
 }
 
 /// Whether Stripe left the draft behind: it was made while the subscription was unpaid, and nobody
@@ -69,11 +96,19 @@ mod tests {
     use chrono::{DateTime, TimeDelta, Utc};
     use serde_json::json;
 
-    use super::{are_due, to_close};
+    use super::{are_due, seen_too_late, to_close};
+    use crate::store::invoices::Invoice as Noted;
+    use crate::store::subscriptions::Subscription;
     use crate::store::subscriptions::testing::subscription;
     use crate::stripe::Invoice;
 
     fn is_closed(reason: &str, status: &str, metered: bool) -> bool {
+        is_noted(to_close, reason, status, metered)
+    }
+
+    type Note = fn(&Invoice, &Subscription, TimeDelta, DateTime<Utc>) -> Option<Noted>;
+
+    fn is_noted(note: Note, reason: &str, status: &str, metered: bool) -> bool {
         let invoice: Invoice = serde_json::from_value(json!({
             "id": "in_1", "status": status, "billing_reason": reason, "currency": "usd",
             "period_start": 0, "period_end": 10, "created": 10,
@@ -85,7 +120,7 @@ mod tests {
             subscription.meter = None;
         }
         let now = DateTime::<Utc>::UNIX_EPOCH;
-        to_close(&invoice, &subscription, TimeDelta::hours(48), now).is_some()
+        note(&invoice, &subscription, TimeDelta::hours(48), now).is_some()
     }
 
     #[test]
@@ -110,5 +145,16 @@ mod tests {
         assert!(!is_closed("manual", "draft", true));
         assert!(!is_closed("subscription_cycle", "open", true));
         assert!(!is_closed("subscription_cycle", "draft", false));
+    }
+
+    #[test]
+    fn of_final_ones_those_of_metered_periods_are_noted() {
+        let is_noted = |reason, status, metered| is_noted(seen_too_late, reason, status, metered);
+        assert!(is_noted("subscription_cycle", "open", true));
+        assert!(is_noted("subscription_cycle", "paid", true));
+        assert!(!is_noted("subscription_cycle", "draft", true));
+        assert!(!is_noted("subscription_create", "paid", true));
+        assert!(!is_noted("manual", "paid", true));
+        assert!(!is_noted("subscription_cycle", "paid", false));
     }
 }

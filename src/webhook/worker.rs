@@ -24,7 +24,7 @@ use crate::store::inbox::{Ending, Waiting};
 use crate::store::invoices::Invoice;
 use crate::store::mails::Outbox;
 use crate::store::subscriptions::Subscription;
-use crate::store::{Store, StoreError, checkouts, inbox, invoices, looks, subscriptions};
+use crate::store::{Store, StoreError, checkouts, inbox, invoices, looks, subscriptions, usage};
 use crate::stripe::{self, CheckoutStatus, Stripe};
 
 /// How many events, and how many subscriptions, one round looks at; the next takes what is left.
@@ -285,9 +285,33 @@ impl Worker {
             Seen::Foreign(why) => return Ok(Outcome::ignored(why)),
         };
         let reason = record.reason.clone();
-        let draft = draft::to_close(&invoice, &record, self.rules.backstop, now);
-        self.keep_seen(record, draft, now)?;
+        let closing = self.closes_a_period(&invoice, &record, now)?;
+        self.keep_seen(record, closing, now)?;
         Ok(Outcome::applied(reason))
+    }
+
+    /// The note of an invoice that closes a metered period, if it is a draft, or new to us.
+    fn closes_a_period(
+        &self,
+        invoice: &stripe::Invoice,
+        record: &Subscription,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Invoice>, StoreError> {
+        let draft = draft::to_close(invoice, record, self.rules.backstop, now);
+        if draft.is_some() {
+            return Ok(draft);
+        }
+        let Some(late) = draft::seen_too_late(invoice, record, self.rules.backstop, now) else {
+            return Ok(None);
+        };
+        // A store that was lost does not have all of an old period's days: by what it has, the
+        // invoice would seem to bill too much.
+        let first_day = *late.period.days(record.started_at).start();
+        let is_news = self.store.read(|db| {
+            let has_days = usage::collected_at(db, first_day)?.is_some();
+            Ok(has_days && invoices::get(db, &late.id)?.is_none())
+        })?;
+        Ok(is_news.then_some(late))
     }
 
     /// Writes down what was seen of a subscription, and a draft of it, and makes due what follows for
@@ -400,8 +424,8 @@ impl Worker {
         }
     }
 
-    /// Writes down that an invoice has to be closed, if it is a draft that has to. The event that
-    /// says so may have been lost, or may come later.
+    /// Writes down that an invoice has to be closed, if it has to. The event that says so may have been
+    /// lost, or may come later.
     fn note_draft(
         &self,
         invoice_id: &str,
@@ -412,10 +436,10 @@ impl Worker {
             Err(error) if error.is_not_found() => return Ok(()),
             other => other?,
         };
-        let Some(draft) = draft::to_close(&invoice, record, self.rules.backstop, now) else {
+        let Some(closing) = self.closes_a_period(&invoice, record, now)? else {
             return Ok(());
         };
-        let change = self.store.write(move |db| invoices::discover(db, &draft));
+        let change = self.store.write(move |db| invoices::discover(db, &closing));
         change.wait()?;
         self.drafts.notify_one();
         Ok(())

@@ -282,6 +282,69 @@ fn a_claimed_draft_is_finalized_by_stripe_when_we_are_down() {
     assert_eq!(billed(&app, id(&subscription(&app))), (1_000, 150));
 }
 
+#[test]
+fn a_period_that_ends_while_we_are_down_for_two_days_is_billed_to_the_call() {
+    let (app, key) = with_payg("2026-01-15T10:20:30Z");
+    let end = period_end(&app);
+    app.advance(end - app.now() - TimeDelta::hours(12));
+    app.stop_product();
+    app.send_calls(&key, 180, TimeDelta::hours(11));
+    app.advance(TimeDelta::hours(12) + TimeDelta::days(2));
+    let invoices = app.sandbox.stripe.objects("invoice");
+    let draft = invoices.last().unwrap();
+    // Stripe waits for three days for somebody who takes its word of the draft.
+    assert_eq!(draft["status"], "draft", "{draft:#}");
+    app.restart_product();
+    app.advance(TimeDelta::hours(12));
+    assert_eq!(billed(&app, id(&subscription(&app))), (180, 27));
+}
+
+#[test]
+fn what_stripe_finalizes_before_its_draft_is_known_is_made_up_for() {
+    let (app, key) = with_payg("2026-01-15T10:20:30Z");
+    app.send_calls(&key, 1_000, TimeDelta::days(20));
+    let end = period_end(&app);
+    app.advance(end - app.now() - TimeDelta::minutes(1));
+    let held = subscription(&app);
+    // Calls of the last minute, which no report has yet.
+    app.send_calls(&key, 200, TimeDelta::zero());
+    app.play(
+        Kind::ErrorBeforeEffect,
+        Side::Stripe,
+        "GET",
+        "/v1/invoices",
+        1_000,
+    );
+    app.advance(TimeDelta::hours(2));
+    app.sandbox.faults.clear();
+    app.advance(TimeDelta::days(1));
+    assert_eq!(billed(&app, id(&held)), (1_000, 150));
+    let repaired = app.repair(Scope::Recent, false);
+    assert_eq!(repaired.problems, [""; 0]);
+    assert!(repaired.agrees(), "{:?}", repaired.lines);
+    let changes = app.sandbox.stripe.objects("customer_balance_transaction");
+    let amounts: Vec<_> = changes.iter().map(|change| &change["amount"]).collect();
+    assert_eq!(amounts, [30]);
+}
+
+#[test]
+fn what_was_given_away_while_collection_was_paused_is_left_to_a_person() {
+    let (app, key) = with_payg("2026-01-15T10:20:30Z");
+    let held = subscription(&app);
+    let path = format!("/v1/subscriptions/{}", id(&held));
+    app.ask_stripe("POST", &path, &[("pause_collection[behavior]", "void")]);
+    app.advance(period_end(&app) - app.now() - TimeDelta::minutes(1));
+    app.send_calls(&key, 200, TimeDelta::zero());
+    app.advance(TimeDelta::days(2));
+    app.ask_stripe("POST", &path, &[("pause_collection", "")]);
+    let repaired = app.repair(Scope::Recent, false);
+    let left = repaired.lines.iter().flat_map(|line| &line.differences);
+    let remedies: Vec<_> = left.map(|difference| difference.remedy.as_str()).collect();
+    assert_eq!(remedies, ["Charge 30 minor units at Stripe, or leave it."]);
+    let changes = app.sandbox.stripe.objects("customer_balance_transaction");
+    assert!(changes.is_empty(), "nobody is charged: {changes:#?}");
+}
+
 /// Pay as you go with 1,000 calls in a period that has ended, and somebody who has told its meter
 /// 5,000, so many seconds before the end.
 fn with_a_meddler(seconds: i64) -> TestApp {

@@ -5,12 +5,15 @@ mod access;
 mod money;
 mod order;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::Value;
+use tollhouse::metering::reconcile::Line;
+use tollhouse::metering::reconcile::judge::Repair;
 use tollhouse::sandbox::Sandbox;
+use tollhouse::store::disagreements::Kind;
 
 use crate::consumer::Consumer;
 use crate::coverage::Coverage;
@@ -28,6 +31,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) spells: &'a [Spell],
     /// What the product brought about at the vendors; nothing where that was not seen.
     pub(crate) effects: Vec<Effect>,
+    /// What `reconcile --repair` left to a person, in minor units by invoice.
+    pub(crate) by_hand: BTreeMap<String, i64>,
     events: Vec<Value>,
     subscriptions: Vec<Value>,
     invoices: Vec<Value>,
@@ -47,6 +52,7 @@ impl<'a> Evidence<'a> {
             subscriptions: objects("subscription"),
             invoices: objects("invoice"),
             effects: Vec::new(),
+            by_hand: BTreeMap::new(),
             sandbox,
             store,
             consumers,
@@ -68,6 +74,23 @@ pub(crate) fn check(world: &Evidence<'_>) -> Coverage {
     money::check(world, &mut coverage);
     note_states(world, &mut coverage);
     coverage
+}
+
+/// A day of each period whose invoice bills less than was served, made up for or not.
+pub(crate) fn days_billed_short(world: &Evidence<'_>) -> BTreeSet<NaiveDate> {
+    money::days_billed_short(world)
+}
+
+/// What a comparison leaves to a person: what to charge for an invoice, or to give back.
+pub(crate) fn left_to_a_person(line: &Line) -> Option<(String, i64)> {
+    let invoice = line.invoice_id.clone()?;
+    let is_left = line
+        .differences
+        .iter()
+        .any(|it| it.kind == Kind::Invoice && it.repair == Repair::ByHand);
+    let facts = &line.facts;
+    let owed = facts.ours.amount - facts.billed?.amount - facts.corrected.made;
+    is_left.then_some((invoice, owed))
 }
 
 /// The states that subscriptions came to, and how their periods ended.

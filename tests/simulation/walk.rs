@@ -1,7 +1,10 @@
 //! A run: a seed decides who does what and what goes wrong, until the faults stop and all that
 //! waits is done.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Days, NaiveTime, TimeDelta, Utc};
+use tollhouse::metering::reconcile::Scope;
 use tollhouse::sandbox::faults::{Fault, Kind};
 use tollhouse::sandbox::journal::Side;
 
@@ -71,17 +74,23 @@ impl Walk {
             walk.step();
         }
         walk.rest();
-        let mut evidence = checks::Evidence::gather(
-            &walk.world.sandbox,
-            walk.world.board.store(),
-            &walk.world.consumers,
-            &walk.served,
-            &walk.world.spells,
-        );
+        let by_hand = walk.settle_up();
+        let mut evidence = walk.evidence();
         evidence.effects = walk.world.board.effects();
+        evidence.by_hand = by_hand;
         let coverage = checks::check(&evidence);
         drop(guard);
         coverage
+    }
+
+    fn evidence(&self) -> checks::Evidence<'_> {
+        checks::Evidence::gather(
+            &self.world.sandbox,
+            self.world.board.store(),
+            &self.world.consumers,
+            &self.served,
+            &self.world.spells,
+        )
     }
 
     /// Somebody does something, in some weather, and time goes on.
@@ -233,6 +242,7 @@ impl Walk {
             12 => Consumer::pay_invoice(at, world, dice),
             13 => self.call_about(at, Consumer::have_it_ended),
             14 => self.call_about(at, operator::pause_collection),
+            15 if dice.percent(10) => drop(world.repair(Scope::Recent)),
             15 => operator::pay_back(world, dice),
             page => {
                 if Consumer::is_signed_in(at, world) {
@@ -262,7 +272,8 @@ impl Walk {
             26 => Consumer::change_key(at, world, dice),
             27..=28 => self.call_about(at, Consumer::set_budget),
             29 => Consumer::change_name(at, world, dice),
-            30 if dice.percent(50) => Consumer::change_password(at, world, dice),
+            // The hash of a password is meant to take long.
+            30 if dice.percent(8) => Consumer::change_password(at, world, dice),
             30 => {}
             _ if dice.percent(20) => {
                 self.call_about(at, |at, world, _| Consumer::close_account(at, world));
@@ -305,6 +316,24 @@ impl Walk {
         for at in 0..self.world.consumers.len() {
             Consumer::is_signed_in(at, &mut self.world);
         }
+    }
+
+    /// The operator has put right what can be of what Stripe finalized by itself. Gives what is left
+    /// to do by hand, in minor units by invoice.
+    fn settle_up(&mut self) -> BTreeMap<String, i64> {
+        let days = checks::days_billed_short(&self.evidence());
+        let mut scopes: Vec<Scope> = days.into_iter().map(Scope::Day).collect();
+        if self.dice.percent(20) {
+            scopes.push(Scope::Recent);
+        }
+        let mut by_hand = BTreeMap::new();
+        for scope in scopes {
+            let report = self.world.repair(scope).expect("nobody kills it any more");
+            let report = report.unwrap();
+            assert!(report.problems.is_empty(), "{:?}", report.problems);
+            by_hand.extend(report.lines.iter().filter_map(checks::left_to_a_person));
+        }
+        by_hand
     }
 }
 

@@ -12,6 +12,8 @@ use tollhouse::app::set_up::SetUp;
 use tollhouse::app::{App, Clock};
 use tollhouse::catalogue::Catalogue;
 use tollhouse::config::{Config, Environment};
+use tollhouse::metering::MeteringError;
+use tollhouse::metering::reconcile::{Report, Scope};
 use tollhouse::sandbox::configuration::{self, Product};
 use tollhouse::sandbox::snapshot::{Keeper, Snapshot};
 use tollhouse::sandbox::{self, Ports, Sandbox};
@@ -221,6 +223,16 @@ impl World {
             let next = self.closing_time(now, next).unwrap_or(next);
             self.sandbox.clock.advance_to(next);
         }
+    }
+
+    /// What `reconcile --repair` does, if the product is up.
+    pub(crate) fn repair(&mut self, scope: Scope) -> Option<Result<Report, MeteringError>> {
+        self.bring_back();
+        let app = self.board.app()?;
+        let work = async { tokio::task::spawn_blocking(move || app.repair(scope, false)).await };
+        let report = self.runtime().block_on(work).unwrap();
+        self.notice_death();
+        Some(report)
     }
 
     /// A moment before the next thing that Stripe does, if it follows soon and drafts are about: a

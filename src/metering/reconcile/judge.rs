@@ -12,7 +12,7 @@
 //! | a draft is held | its draft is open | a person: report once more, or finalize it as it is |
 //! | the same | its invoice is final | a person: no report reaches it any more |
 //! | the invoice is not what is due | final | the customer's next invoice makes up for it |
-//! | the same | final, and no other will come, we did not close it, or there is a credit note | a person charges or credits the difference |
+//! | the same | final, and no other will come, its days are not known, there is a credit note, or it was final from the start, as while collection is paused | a person charges or credits the difference |
 //! | only its number of calls is not | final | nothing to do: nothing is owed |
 //! | there is no invoice | over | a person finds it at Stripe, or `resync` does; nothing to do where nothing is due |
 //!
@@ -88,8 +88,8 @@ pub struct Facts {
     pub credited: i64,
     /// What was made up for of it.
     pub corrected: Corrected,
-    /// Whether we closed the period ourselves, so that all its days are known, and a next invoice is
-    /// to come.
+    /// Whether all days of the period are known, a next invoice is to come, and the merchant has not
+    /// paused collection so that this one was given away.
     pub can_make_up: bool,
 }
 

@@ -1,9 +1,10 @@
 //! Money: every period that ended is on one invoice, and the invoice has the calls that the gateway
-//! served in it, for what they cost.
+//! served in it, for what they cost. Where Stripe finalized it before all of them were reported, and
+//! only there, what it lacks is made up for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde_json::Value;
 use tollhouse::sandbox::journal::Side;
 
@@ -27,7 +28,22 @@ pub(super) fn check(world: &Evidence<'_>, coverage: &mut Coverage) {
         }
     }
     nobody_paid_anything_else(world);
+    nothing_else_was_made_up_for(world);
     note_free_calls(world, coverage);
+}
+
+pub(super) fn days_billed_short(world: &Evidence<'_>) -> BTreeSet<NaiveDate> {
+    let mut days = BTreeSet::new();
+    for subscription in &world.subscriptions {
+        let sold = Sold::new(world, subscription);
+        for invoice in &sold.invoices {
+            if sold.plan.is_metered() && closes_a_period(invoice) && sold.shortfall(invoice) != 0 {
+                let end = period_of(invoice).end - TimeDelta::seconds(1);
+                days.insert(end.date_naive());
+            }
+        }
+    }
+    days
 }
 
 /// A subscription at Stripe, with its invoices.
@@ -102,12 +118,10 @@ impl<'a> Sold<'a> {
             assert_eq!(sum, self.plan.cents(0), "{}", self.story(invoice));
             return true;
         }
-        if lines.is_empty() || invoice["billing_reason"] == "subscription_create" {
-            // A trial has an invoice of nothing.
+        if is_of_a_start(invoice) {
             assert_eq!(sum, 0, "{}", self.story(invoice));
-            return false;
         }
-        if invoice["status"] == "draft" {
+        if !closes_a_period(invoice) {
             return false;
         }
         let served = self.served(period_of(invoice));
@@ -129,10 +143,42 @@ impl<'a> Sold<'a> {
             "{}: {billed} billed, {served} served, and all was well",
             self.story(invoice)
         );
-        if billed < served {
-            coverage.saw("too little billed, with an excuse");
-        }
+        self.is_made_up_for(invoice, coverage);
         true
+    }
+
+    /// What an invoice bills too little the next one makes up for, to the cent, or a person is told to
+    /// charge it, where no other will come. Nobody is charged for what the merchant waived.
+    fn is_made_up_for(&self, invoice: &Value, coverage: &mut Coverage) {
+        let short = self.shortfall(invoice);
+        let made = corrections(self.world, text(&invoice["id"]));
+        let told = self.world.by_hand.get(text(&invoice["id"])).copied();
+        if matches!(text(&invoice["status"]), "void" | "uncollectible") {
+            assert_eq!((made, told), (0, None), "{}", self.story(invoice));
+        } else if self.was_given_away(invoice) {
+            assert_eq!(made, 0, "{}", self.story(invoice));
+        } else {
+            let story = self.story(invoice);
+            let told = told.unwrap_or_default();
+            assert_eq!(
+                made + told,
+                short,
+                "{story}: {made} made up for, {told} by hand"
+            );
+            let is_over = self.ended().is_some();
+            assert!(told == 0 || is_over, "{story}: {told} by hand");
+            for (what, amount) in [("made up for", made), ("to be charged by hand", told)] {
+                if amount != 0 {
+                    coverage.saw(what);
+                }
+            }
+        }
+    }
+
+    /// What a final invoice bills too little, in cents.
+    fn shortfall(&self, invoice: &Value) -> i64 {
+        let due = self.plan.cents(self.served(period_of(invoice)));
+        due - invoice["total"].as_i64().unwrap()
     }
 
     fn story(&self, invoice: &Value) -> String {
@@ -167,10 +213,7 @@ impl<'a> Sold<'a> {
         let mut periods: Vec<Period> = self
             .invoices
             .iter()
-            .filter(|invoice| {
-                let lines = list(&invoice["lines"]);
-                !lines.is_empty() && invoice["billing_reason"] != "subscription_create"
-            })
+            .filter(|invoice| !is_of_a_start(invoice))
             .map(|invoice| period_of(invoice))
             .collect();
         periods.sort_unstable();
@@ -228,8 +271,8 @@ impl<'a> Sold<'a> {
     }
 
     /// An invoice that we finalized is exact. Stripe finalizes by itself an hour after the draft, or at
-    /// the backstop if it was claimed: only so is usage lost, and only when the product was down then,
-    /// or could not reach the others.
+    /// the backstop if it was claimed: only so does it lack calls, and only when the product was down
+    /// then, or could not reach the others.
     fn had_an_excuse(&self, invoice: &Value) -> bool {
         let from = time(invoice["created"].as_i64().unwrap()) - TimeDelta::hours(1);
         let finalized_at = &invoice["status_transitions"]["finalized_at"];
@@ -253,6 +296,29 @@ impl<'a> Sold<'a> {
         invoice["created"] == invoice["status_transitions"]["finalized_at"]
             && matches!(behavior, Some("void" | "mark_uncollectible"))
     }
+}
+
+/// Whether it is the first one, of nothing: the first period, or a trial, has yet to be lived.
+fn is_of_a_start(invoice: &Value) -> bool {
+    list(&invoice["lines"]).is_empty() || invoice["billing_reason"] == "subscription_create"
+}
+
+/// Whether what it bills for a period of a metered plan is final.
+fn closes_a_period(invoice: &Value) -> bool {
+    !is_of_a_start(invoice) && invoice["status"] != "draft"
+}
+
+/// What the product put onto a customer's balance for an invoice, in cents.
+fn corrections(world: &Evidence<'_>, invoice: &str) -> i64 {
+    let changes = world.sandbox.stripe.objects("customer_balance_transaction");
+    let of_it = changes.iter().filter(|it| invoice_of(it) == Some(invoice));
+    of_it.map(|it| it["amount"].as_i64().unwrap()).sum()
+}
+
+/// The invoice that a change of a customer's balance makes up for.
+fn invoice_of(change: &Value) -> Option<&str> {
+    let reason = change["metadata"]["tollhouse_correction"].as_str()?;
+    reason.split('-').next()
 }
 
 fn period_of(invoice: &Value) -> Period {
@@ -299,6 +365,18 @@ fn nobody_paid_anything_else(world: &Evidence<'_>) {
         balances.is_empty(),
         "charged beyond the invoices: {balances:?}"
     );
+}
+
+/// Each change of a customer's balance makes up for an invoice of theirs.
+fn nothing_else_was_made_up_for(world: &Evidence<'_>) {
+    for change in world.sandbox.stripe.objects("customer_balance_transaction") {
+        let invoice = world
+            .invoices
+            .iter()
+            .find(|invoice| invoice_of(&change) == invoice["id"].as_str());
+        let customer = invoice.map(|invoice| &invoice["customer"]);
+        assert_eq!(customer, Some(&change["customer"]), "{change:#}");
+    }
 }
 
 fn note_free_calls(world: &Evidence<'_>, coverage: &mut Coverage) {

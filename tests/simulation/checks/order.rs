@@ -175,6 +175,10 @@ fn once(effect: &Effect) -> Option<String> {
         // The order's own id is in the body.
         (Side::Stripe, "POST") if path == "/v1/checkout/sessions" => format!("POST {path} {body}"),
         (Side::Stripe, "POST") if path.ends_with("/finalize") => format!("POST {path}"),
+        // The correction's own name is in the body.
+        (Side::Stripe, "POST") if path.ends_with("/balance_transactions") => {
+            format!("POST {path} {body}")
+        }
         _ => return None,
     };
     Some(what)
