@@ -411,7 +411,6 @@ async fn woken(wake: &Notify, stopping: &watch::Receiver<bool>) -> bool {
     }
 }
 
-/// Lets the store forget a piece of what is old.
 fn log_panic(joined: Result<(), tokio::task::JoinError>) {
     if let Err(error) = joined {
         tracing::error!(%error, "background work panicked; it is tried again at the next turn");
@@ -434,6 +433,7 @@ fn worker_rules(config: &Config) -> worker::Rules {
     worker::Rules {
         past_due_grace: TimeDelta::days(config.access.past_due_grace_days.into()),
         backstop: TimeDelta::hours(config.metering.backstop_hours.into()),
+        mode: config.metering.mode,
     }
 }
 

@@ -37,6 +37,9 @@ const WAITING_PAUSE: TimeDelta = TimeDelta::days(1);
 /// How long an invoice is left alone whose report Stripe refuses. Each try takes a part of the hour that
 /// is kept for such reports (see [`window::report_time`]): so there is room for two days of them.
 const REFUSED_PAUSE: TimeDelta = TimeDelta::hours(1);
+/// How long the days of a final invoice are asked for again and again before it is kept with those that
+/// are known: it bills no more for it.
+const FINAL_PATIENCE: TimeDelta = TimeDelta::days(7);
 /// Before the backstop, the final total is reported whether usage has settled or not.
 const LEAD: TimeDelta = TimeDelta::hours(2);
 
@@ -125,26 +128,16 @@ impl Metering {
             );
         };
         let fetched = match self.stripe.get_invoice(&invoice.id) {
-            Err(error) if error.is_not_found() => {
-                let problem = Some("The draft was deleted at Stripe.".to_owned());
-                return self.keep(
-                    Invoice {
-                        state: State::Finalized,
-                        problem,
-                        ..invoice
-                    },
-                    now,
-                );
-            }
+            Err(error) if error.is_not_found() => return self.note_deletion(invoice, now),
             other => other?,
         };
         if fetched.status != Some(InvoiceStatus::Draft) {
-            if invoice.state == State::Claiming && now < self.usage_settles(&invoice) {
+            if invoice.state == State::Claiming {
                 return self.wait_for_days(invoice, now);
             }
-            if let Err(error) = self.reread(&subscription, invoice.period, now) {
-                let problem = error.in_words();
-                tracing::warn!(invoice = %invoice.id, %problem, "its days are kept as they are known");
+            let read = self.reread(&subscription, invoice.period, now);
+            if now < self.usage_settles(&invoice) + FINAL_PATIENCE {
+                read?;
             }
             return self.record_end(invoice, &subscription, &fetched, now);
         }
@@ -195,8 +188,23 @@ impl Metering {
         window::usage_ends(invoice.period) + self.rules.settle
     }
 
+    pub(super) fn note_deletion(
+        &self,
+        invoice: Invoice,
+        now: DateTime<Utc>,
+    ) -> Result<State, MeteringError> {
+        self.keep(
+            Invoice {
+                state: State::Finalized,
+                problem: Some("The draft was deleted at Stripe.".to_owned()),
+                ..invoice
+            },
+            now,
+        )
+    }
+
     /// Stripe was faster than we: what its invoice should have billed is known when the usage of its
-    /// period has settled.
+    /// period has settled. It bills no more, so the claims of drafts do not wait for that.
     fn wait_for_days(&self, invoice: Invoice, now: DateTime<Utc>) -> Result<State, MeteringError> {
         let settles_at = self.usage_settles(&invoice);
         self.keep(
@@ -436,8 +444,7 @@ impl Metering {
             calls: quantity.try_into().unwrap_or_default(),
             amount,
         };
-        let is_void = fetched.status == Some(InvoiceStatus::Void);
-        let problem = (amount != ours.amount && !is_void).then(|| {
+        let problem = (amount != ours.amount && !fetched.is_waived()).then(|| {
             format!(
                 "Stripe billed {amount} minor units for usage where the catalogue charges {}.",
                 ours.amount

@@ -47,7 +47,7 @@ pub(super) fn difference(due: &Due<'_>, metered: Decimal, draft: &Invoice) -> Op
         ));
     }
     let lines: Vec<&InvoiceLine> = draft.lines.iter().filter(|it| is_of_plan(it)).collect();
-    if let Some(stranger) = lines.iter().find_map(|line| unexplained(due, &lines, line)) {
+    if let Some(stranger) = stranger(due.period, draft) {
         return Some(stranger);
     }
     let drafted: Decimal = lines.iter().filter_map(|line| line.quantity).sum();
@@ -62,13 +62,22 @@ pub(super) fn difference(due: &Due<'_>, metered: Decimal, draft: &Invoice) -> Op
     Some(in_words(theirs, expected, nearest))
 }
 
+/// Names a line of the subscription, in a sentence, that no usage of the period explains.
+pub(super) fn stranger(period: Period, invoice: &Invoice) -> Option<String> {
+    let lines: Vec<&InvoiceLine> = invoice.lines.iter().filter(|it| is_of_plan(it)).collect();
+    let mut strangers = lines
+        .iter()
+        .filter_map(|line| unexplained(period, &lines, line));
+    strangers.next()
+}
+
 /// Whether the subscription put the line on the invoice, and no person.
 fn is_of_plan(line: &InvoiceLine) -> bool {
     line.subscription_item.is_some()
 }
 
 /// Why no price of the catalogue makes such a line, if none does.
-fn unexplained(due: &Due<'_>, all: &[&InvoiceLine], line: &InvoiceLine) -> Option<String> {
+fn unexplained(period: Period, all: &[&InvoiceLine], line: &InvoiceLine) -> Option<String> {
     let what = named(line);
     let amount = line.amount;
     if line.proration {
@@ -77,7 +86,7 @@ fn unexplained(due: &Due<'_>, all: &[&InvoiceLine], line: &InvoiceLine) -> Optio
              no price of usage makes: was the plan changed at Stripe?"
         ));
     }
-    let Period { start, end } = due.period;
+    let Period { start, end } = period;
     if (line.period_start, line.period_end) != (start, end) {
         let (from, until) = (line.period_start, line.period_end);
         return Some(format!(

@@ -107,6 +107,7 @@ impl Metering {
         if from >= until {
             return Ok(Decimal::ZERO);
         }
+        self.stripe.pace_reads();
         let shown = self
             .stripe
             .meter_event_summary(&meter.id, customer, from, until)?;

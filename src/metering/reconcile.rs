@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
-use super::{Metering, MeteringError, Outages, parallel, window};
+use super::{Metering, MeteringError, Outages, compare, parallel, window};
 use crate::config::Mode;
 use crate::store::corrections::{self, Corrected};
 use crate::store::disagreements::{self, Disagreement};
@@ -357,7 +357,6 @@ impl Metering {
             .zip(subscription.customer_id.as_ref());
         let metered = match target {
             Some((meter, customer)) => {
-                self.stripe.pace_reads();
                 self.metered(meter, customer, period.start, period.end.min(now))?
             }
             None => rust_decimal::Decimal::ZERO,
@@ -398,9 +397,9 @@ impl Metering {
             }
             None => None,
         };
-        let is_waived = fetched
-            .as_ref()
-            .is_some_and(stripe::Invoice::is_final_from_the_start);
+        let is_plain = fetched.as_ref().is_some_and(|fetched| {
+            !fetched.is_waived() && compare::stranger(period, fetched).is_none()
+        });
         Ok(Facts {
             stage,
             days,
@@ -420,7 +419,7 @@ impl Metering {
                 None => Corrected::default(),
             },
             can_make_up: closed_with.is_some()
-                && !is_waived
+                && is_plain
                 && self.rules.mode == Mode::Live
                 && subscription.ended_at.is_none()
                 && subscription.customer_id.is_some(),

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
 use super::close::{Closed, PAUSE};
-use super::{Metering, MeteringError, Outages, window};
+use super::{Metering, MeteringError, Outages};
 use crate::store::findings::{self, Kind};
 use crate::store::invoices::{self, Invoice, State};
 use crate::store::subscriptions::{self, Period, Subscription};
@@ -29,15 +29,7 @@ impl Metering {
             return Ok(false);
         };
         let calls = self.billable_calls(subscription, period)?;
-        let until = window::whole_minute(period.end.min(now));
-        let start = window::whole_minute(period.start);
-        let stripes = if start < until {
-            self.stripe.pace_reads();
-            self.stripe
-                .meter_event_summary(&meter.id, customer, start, until)?
-        } else {
-            Decimal::ZERO
-        };
+        let stripes = self.metered(meter, customer, period.start, period.end.min(now))?;
         let differs = stripes != Decimal::from(calls);
         let detail = differs.then(|| {
             format!("Shadow mode: {calls} billable calls so far; Stripe’s meter has {stripes}.")
@@ -81,7 +73,13 @@ impl Metering {
         let Some(subscription) = self.store.read(|db| subscriptions::get(db, &id))? else {
             return Ok(());
         };
-        let fetched = self.stripe.get_invoice(&invoice.id)?;
+        let fetched = match self.stripe.get_invoice(&invoice.id) {
+            Err(error) if error.is_not_found() => {
+                self.note_deletion(invoice, now)?;
+                return Ok(());
+            }
+            other => other?,
+        };
         if fetched.status == Some(InvoiceStatus::Draft) {
             self.keep(invoice, now)?;
             return Ok(());

@@ -13,8 +13,8 @@ use ureq::config::Config;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-/// How long an answer counts. Vendors move hosts to other addresses within a minute or so, and a call
-/// that fails is tried again for longer than this.
+/// How long an answer counts: while a host moves to another address, calls fail for that long at most,
+/// and are made again by whatever has to make them.
 const REMEMBERED_FOR: Duration = Duration::from_secs(30);
 
 /// Asks `lookup` about a host that it was not asked about lately.

@@ -13,6 +13,14 @@ pub struct Correction {
     pub amount: i64,
 }
 
+/// One that was made, as Stripe has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    pub correction: Correction,
+    /// Stripe's id.
+    pub change_id: String,
+}
+
 /// What was made up for of an invoice so far.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Corrected {
@@ -41,6 +49,36 @@ pub fn of_invoice(db: &Connection, invoice_id: &str) -> Result<Corrected, StoreE
         made: made.query_row([invoice_id], |row| row.get(0))?,
         open: open.optional()?,
     })
+}
+
+/// Whether a correction of this name is one of the invoice.
+pub fn is_of(correction_id: &str, invoice_id: &str) -> bool {
+    let rest = correction_id.strip_prefix(invoice_id);
+    rest.is_some_and(|rest| rest.starts_with('-'))
+}
+
+/// Keeps what Stripe has of an invoice's corrections. Those that were begun may have been made, and a
+/// store that was lost, or restored from a copy, does not know them all.
+pub fn take_over(
+    db: &Connection,
+    invoice_id: &str,
+    made: &[Made],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let mut upsert = db.prepare_cached(
+        "INSERT INTO invoice_corrections (correction_id, invoice_id, amount, planned_at, change_id)
+         VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (correction_id) DO UPDATE SET change_id = ?5",
+    )?;
+    for Made {
+        correction,
+        change_id,
+    } in made
+    {
+        let (id, amount) = (&correction.id, correction.amount);
+        upsert.execute((id, invoice_id, amount, seconds(now), change_id))?;
+    }
+    Ok(())
 }
 
 /// Writes down that what is owed beyond earlier corrections is to be made up for: `owed` is what is
@@ -95,8 +133,33 @@ pub fn refused(db: &Connection, id: &str) -> Result<(), StoreError> {
 mod tests {
     use chrono::{DateTime, Utc};
 
-    use super::{Correction, made, of_invoice, plan, refused};
+    use super::{Correction, Made, is_of, made, of_invoice, plan, refused, take_over};
     use crate::store::testing::scratch;
+
+    #[test]
+    fn what_stripe_has_counts_whoever_wrote_it_down() {
+        let scratch = scratch();
+        let now = DateTime::<Utc>::UNIX_EPOCH;
+        let made = |id: &str, amount| Made {
+            correction: Correction {
+                id: id.to_owned(),
+                amount,
+            },
+            change_id: format!("cbtxn_{amount}"),
+        };
+        let all = [made("in_1-1-0", 30), made("in_1-1-99", 12)];
+        let change = scratch.store.write(move |db| {
+            // The first one is known, and open.
+            plan(db, "in_1", 30, now)?;
+            take_over(db, "in_1", &all, now)?;
+            take_over(db, "in_1", &all, now)?;
+            Ok((of_invoice(db, "in_1")?, plan(db, "in_1", 42, now)?))
+        });
+        let (corrected, more) = change.wait().unwrap();
+        assert_eq!((corrected.made, corrected.open), (42, None));
+        assert_eq!(more, None);
+        assert!(is_of("in_1-1-0", "in_1") && !is_of("in_12-1-0", "in_1"));
+    }
 
     #[test]
     fn what_is_owed_is_made_up_for_once_and_what_comes_later_in_addition() {

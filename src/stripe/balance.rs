@@ -18,13 +18,22 @@ const REASON: &str = "tollhouse_correction";
 
 /// A change of a balance, as far as we use it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-struct Change {
-    id: String,
+pub struct BalanceChange {
+    pub id: String,
+    /// In minor units; negative where it is given back.
+    pub amount: i64,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
 }
 
-impl Listed for Change {
+impl BalanceChange {
+    /// The reason of ours that it was made for, if it was.
+    pub fn reason(&self) -> Option<&str> {
+        self.metadata.get(REASON).map(String::as_str)
+    }
+}
+
+impl Listed for BalanceChange {
     fn id(&self) -> &str {
         &self.id
     }
@@ -46,28 +55,20 @@ impl Stripe {
         let request = CreateCustomerCustomerBalanceTransaction::new(customer, by.minor, currency)
             .description(description)
             .metadata(HashMap::from([(REASON.to_owned(), reason.to_owned())]));
-        let made: Change = self.transport.post(&operation, &request, key)?;
+        let made: BalanceChange = self.transport.post(&operation, &request, key)?;
         Ok(made.id)
     }
 
-    /// The change that was made for a reason of ours, if any was.
-    pub fn find_balance_change(
-        &self,
-        customer: &str,
-        reason: &str,
-    ) -> Result<Option<String>, CallError> {
+    /// All changes of a customer's balance, whoever made them.
+    pub fn list_balance_changes(&self, customer: &str) -> Result<Vec<BalanceChange>, CallError> {
         let operation = format!("list the changes of the balance of `{customer}`");
-        let changes: Vec<Change> = self.transport.all(&operation, |after| {
+        self.transport.all(&operation, |after| {
             let mut request =
                 ListCustomerCustomerBalanceTransaction::new(customer).limit(PAGE_SIZE);
             if let Some(after) = after {
                 request = request.starting_after(after);
             }
             self.transport.get(&operation, &request)
-        })?;
-        let ours = changes
-            .into_iter()
-            .find(|change| change.metadata.get(REASON).is_some_and(|it| it == reason));
-        Ok(ours.map(|change| change.id))
+        })
     }
 }

@@ -112,12 +112,27 @@ impl Invoice {
         })
     }
 
+    /// Whether it bills usage, of a period that was over when it was made.
+    pub fn closes_a_period(&self) -> bool {
+        self.usage_lines()
+            .any(|line| line.period_end <= self.created)
+    }
+
     /// Whether it never was a draft for long. So it is while the merchant pauses collection and has
     /// invoices voided or written off (<https://docs.stripe.com/billing/subscriptions/pause-payment>);
     /// one of nothing counts as paid then.
     pub fn is_final_from_the_start(&self) -> bool {
         self.finalized_at
             .is_some_and(|finalized_at| finalized_at < self.created + DRAFT_MIN)
+    }
+
+    /// Whether the merchant does not want what it lacks: it was voided or written off.
+    pub fn is_waived(&self) -> bool {
+        let is_given_up = matches!(
+            self.status,
+            Some(InvoiceStatus::Void | InvoiceStatus::Uncollectible)
+        );
+        is_given_up || self.is_final_from_the_start()
     }
 
     /// What the subscription's price came to, in minor units, before tax and discounts.

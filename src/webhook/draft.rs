@@ -34,8 +34,9 @@ pub(super) fn seen_too_late(
         .status
         .as_ref()
         .is_some_and(|status| *status != InvoiceStatus::Draft);
-    let is_of_a_period = invoice.billing_reason == Some(BillingReason::SubscriptionCycle);
-    let is_too_late = is_final && is_of_a_period && subscription.meter.is_some();
+    let is_manual = invoice.billing_reason == Some(BillingReason::Manual);
+    let is_too_late =
+        is_final && !is_manual && invoice.closes_a_period() && subscription.meter.is_some();
     is_too_late.then(|| note(invoice, subscription, backstop, now))
 }
 
@@ -103,16 +104,22 @@ mod tests {
     use crate::stripe::Invoice;
 
     fn is_closed(reason: &str, status: &str, metered: bool) -> bool {
-        is_noted(to_close, reason, status, metered)
+        is_noted(to_close, reason, status, metered, 10)
     }
 
     type Note = fn(&Invoice, &Subscription, TimeDelta, DateTime<Utc>) -> Option<Noted>;
 
-    fn is_noted(note: Note, reason: &str, status: &str, metered: bool) -> bool {
+    fn is_noted(note: Note, reason: &str, status: &str, metered: bool, period_end: i64) -> bool {
         let invoice: Invoice = serde_json::from_value(json!({
             "id": "in_1", "status": status, "billing_reason": reason, "currency": "usd",
             "period_start": 0, "period_end": 10, "created": 10,
-            "total": 0, "amount_due": 0, "amount_paid": 0, "lines": {"data": []},
+            "total": 0, "amount_due": 0, "amount_paid": 0,
+            "lines": {"data": [{
+                "id": "il_1", "amount": 0, "period": {"start": 0, "end": period_end},
+                "parent": {"subscription_item_details": {
+                    "subscription_item": "si_1", "proration": false,
+                }},
+            }]},
         }))
         .unwrap();
         let mut subscription = subscription("sub_1");
@@ -149,11 +156,17 @@ mod tests {
 
     #[test]
     fn of_final_ones_those_of_metered_periods_are_noted() {
-        let is_noted = |reason, status, metered| is_noted(seen_too_late, reason, status, metered);
+        let of_what_begins = is_noted(seen_too_late, "subscription_cycle", "paid", true, 40);
+        assert!(!of_what_begins, "a fee that somebody has added");
+        let is_noted =
+            |reason, status, metered| is_noted(seen_too_late, reason, status, metered, 10);
         assert!(is_noted("subscription_cycle", "open", true));
         assert!(is_noted("subscription_cycle", "paid", true));
         assert!(!is_noted("subscription_cycle", "draft", true));
-        assert!(!is_noted("subscription_create", "paid", true));
+        assert!(
+            is_noted("subscription_update", "paid", true),
+            "an end at once"
+        );
         assert!(!is_noted("manual", "paid", true));
         assert!(!is_noted("subscription_cycle", "paid", false));
     }

@@ -55,6 +55,15 @@ fn due(known: &Subscription, record: &Subscription, now: DateTime<Utc>) -> Vec<(
         };
         messages.push((format!("{}:{}", record.id, since.timestamp()), message));
     }
+    // Whoever was down meanwhile sees only that Stripe has given up.
+    let is_unpaid = |it: &Subscription| it.stripe_status.as_deref() == Some("unpaid");
+    if known.past_due_since.is_none() && !is_unpaid(known) && is_unpaid(record) {
+        let message = Message::PaymentFailed {
+            about: about(),
+            access_ends: None,
+        };
+        messages.push((format!("{}:{}", record.id, now.timestamp()), message));
+    }
     if let Some(ends_at) = newly_cancelled(known, record, now) {
         let message = Message::Cancelled {
             about: about(),
@@ -132,6 +141,14 @@ mod tests {
         ));
         check(&past_due, &past_due, &[]);
         check(&past_due, &active(), &[]);
+        let unpaid = Subscription {
+            stripe_status: Some("unpaid".to_owned()),
+            wanted: Access::Suspended,
+            ..active()
+        };
+        check(&past_due, &unpaid, &[]);
+        check(&active(), &unpaid, &["payment_failed"]);
+        check(&unpaid, &unpaid, &[]);
     }
 
     #[test]

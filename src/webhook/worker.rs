@@ -17,6 +17,7 @@ use super::subject::Subject;
 use super::{access, draft, notices};
 use crate::apim::{Apim, SubscriptionState};
 use crate::catalogue::Catalogue;
+use crate::config::Mode;
 use crate::ids::ProductId;
 use crate::lifecycle::Status;
 use crate::outbound::{CallError, backoff};
@@ -44,6 +45,8 @@ pub struct Rules {
     pub past_due_grace: TimeDelta,
     /// How long after its creation Stripe finalizes a claimed draft by itself.
     pub backstop: TimeDelta,
+    /// Whether drafts are finalized.
+    pub mode: Mode,
 }
 
 /// The worker. All its calls block: run it on a thread of its own.
@@ -488,13 +491,16 @@ impl Worker {
         }
         let work = access::apply(&self.apim, &record).map_err(WorkError::from);
         let work = work.and_then(|()| self.finalize_left_behind(&record, now));
-        if let Err(error) = work {
-            self.put_subscription_back(record.id, &error, now)?;
-            return Err(error);
-        }
+        let drafts_left = match work {
+            Ok(drafts_left) => drafts_left,
+            Err(error) => {
+                self.put_subscription_back(record.id, &error, now)?;
+                return Err(error);
+            }
+        };
         let outcome = Subscription {
             applied: Some(record.wanted),
-            drafts_left: record.drafts_left && !draft::are_due(&record),
+            drafts_left,
             attempts: 0,
             problem: None,
             updated_at: now,
@@ -520,7 +526,7 @@ impl Worker {
 
     /// Finalizes what Stripe drafted while the subscription was unpaid, once it is paid up: Stripe
     /// never does, and the consumer had those periods. Metered drafts get their usage first, so
-    /// they are handed to the normal close.
+    /// they are handed to the normal close. Says whether drafts may be left.
     ///
     /// Killed in between, the record still says that drafts are left; what is final by then is no
     /// draft any more, so it is not looked at again. The key is one for each run, because under a
@@ -529,9 +535,14 @@ impl Worker {
         &self,
         record: &Subscription,
         now: DateTime<Utc>,
-    ) -> Result<(), WorkError> {
-        if !draft::are_due(record) {
-            return Ok(());
+    ) -> Result<bool, WorkError> {
+        if !draft::are_due(record) || self.rules.mode == Mode::Shadow {
+            return Ok(record.drafts_left);
+        }
+        // What is drafted while the merchant does not collect waits until he does again.
+        let seen = self.stripe.get_subscription(&record.id)?;
+        if seen.collection_pause.is_some() {
+            return Ok(true);
         }
         let mut invoices = self.stripe.list_subscription_invoices(&record.id)?;
         invoices.retain(draft::is_left_behind);
@@ -549,7 +560,7 @@ impl Worker {
         let change = self.store.write(move |db| invoices::release(db, &id, now));
         change.wait()?;
         self.drafts.notify_one();
-        Ok(())
+        Ok(false)
     }
 
     pub(super) fn put_subscription_back(

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::worker::{Rules, Worker};
 use crate::apim::Apim;
 use crate::catalogue::Catalogue;
+use crate::config::Mode;
 use crate::config::testing::{apim, stripe};
 use crate::lifecycle::Access;
 use crate::outbound::testing::{Reply, Seen, Server, json as reply, with_header};
@@ -98,6 +99,7 @@ impl Bench {
             rules: Rules {
                 past_due_grace: TimeDelta::days(7),
                 backstop: TimeDelta::hours(48),
+                mode: Mode::Live,
             },
             drafts: Arc::new(Notify::new()),
             outbox: Outbox::off(),

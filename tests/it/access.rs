@@ -78,6 +78,16 @@ impl Bought {
         self.app.settle();
     }
 
+    /// What the developer portal's *Renew* leads to.
+    fn renew_page(&self) -> Page {
+        let url = format!(
+            "{}/account/subscriptions/{}/renew",
+            self.app.portal,
+            self.id()
+        );
+        self.browser.get(&url)
+    }
+
     fn drafts(&self) -> Vec<Value> {
         let mut invoices = self.app.sandbox.stripe.objects("invoice");
         invoices.retain(|invoice| invoice["status"] == "draft");
@@ -112,7 +122,16 @@ fn what_is_drafted_while_unpaid_is_finalized_once_it_is_paid_up() {
         "Stripe has stopped trying to collect an unpaid invoice; pay it",
     );
     assert_eq!(late.drafts().len(), 1, "March is drafted and left");
+    assert!(late.renew_page().says("A payment is missing"));
+    late.at_stripe(
+        "POST",
+        "",
+        &[("pause_collection[behavior]", "keep_as_draft")],
+    );
     late.pay_open_invoice();
+    late.app.advance(TimeDelta::hours(1));
+    assert_eq!(late.drafts().len(), 1, "nothing is collected now");
+    late.at_stripe("POST", "", &[("pause_collection", "")]);
     assert_eq!(late.drafts().len(), 0);
     let finalized = late.app.sandbox.stripe.objects("invoice");
     let finalized = finalized.last().unwrap();
@@ -174,6 +193,9 @@ fn a_pause_after_the_last_attempt_ends_when_the_resumption_is_paid() {
     );
     late.pay_open_invoice();
     late.check(401, "access comes back when the provider resumes it");
+    let renewal = late.renew_page();
+    assert!(renewal.says("is paused"), "{}", renewal.body);
+    assert!(renewal.says("It does not renew until it is resumed."));
     late.at_stripe("POST", "/resume", &[]);
     if late.status() == "paused" {
         late.pay_open_invoice();

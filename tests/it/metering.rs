@@ -7,6 +7,7 @@ use tollhouse::sandbox::faults::Kind;
 use tollhouse::sandbox::journal::Side;
 
 use crate::journey::{GOOD_CARD, buy, consumer, user_id};
+use crate::resync::delete_the_store;
 use crate::status::press;
 use crate::support::TestApp;
 
@@ -306,6 +307,7 @@ fn what_stripe_finalizes_before_its_draft_is_known_is_made_up_for() {
     let end = period_end(&app);
     app.advance(end - app.now() - TimeDelta::minutes(1));
     let held = subscription(&app);
+    let copy = copy_of_store(&app);
     // Calls of the last minute, which no report has yet.
     app.send_calls(&key, 200, TimeDelta::zero());
     app.play(
@@ -325,6 +327,26 @@ fn what_stripe_finalizes_before_its_draft_is_known_is_made_up_for() {
     let changes = app.sandbox.stripe.objects("customer_balance_transaction");
     let amounts: Vec<_> = changes.iter().map(|change| &change["amount"]).collect();
     assert_eq!(amounts, [30]);
+
+    app.stop_product();
+    delete_the_store(&app);
+    std::fs::copy(copy.path().join("copy.db"), &app.config.store.path).unwrap();
+    app.restart_product();
+    app.advance(TimeDelta::days(1));
+    let repaired = app.repair(Scope::Recent, false);
+    assert!(repaired.agrees(), "{:?}", repaired.lines);
+    let after = app.sandbox.stripe.objects("customer_balance_transaction");
+    assert_eq!(after, changes, "the copy knows nothing of the correction");
+}
+
+/// A folder with the database as it is now, as `copy.db`.
+fn copy_of_store(app: &TestApp) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy.db");
+    let db = rusqlite::Connection::open(&app.config.store.path).unwrap();
+    db.execute("VACUUM INTO ?1", [copy.to_str().unwrap()])
+        .unwrap();
+    folder
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub(crate) fn lose_the_store(app: &TestApp) {
 
 /// Deletes the database once nobody has it open: whoever closes one that is gone would delete the
 /// files of the new one that has its name.
-fn delete_the_store(app: &TestApp) {
+pub(crate) fn delete_the_store(app: &TestApp) {
     let path = app.config.store.path.display().to_string();
     while is_open(&path) {
         std::thread::yield_now();

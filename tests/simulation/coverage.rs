@@ -45,8 +45,14 @@ const BY_OPERATORS: [&str; 10] = [
 ];
 /// The states of subscriptions.
 const STATES: [&str; 5] = ["trialing", "active", "past_due", "unpaid", "canceled"];
-/// The ends of billing periods.
-const CLOSED: [&str; 2] = ["closed by us", "finalized by Stripe"];
+/// The ends of billing periods, and what came of those that lacked calls.
+const CLOSED: [&str; 5] = [
+    "closed by us",
+    "finalized by Stripe",
+    "made up for",
+    "to be charged by hand",
+    "given away",
+];
 /// Periods by the type of the plan, and free calls.
 const BILLED: [&str; 7] = [
     "a period of Freemium",

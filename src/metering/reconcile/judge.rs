@@ -12,6 +12,7 @@
 //! | a draft is held | its draft is open | a person: report once more, or finalize it as it is |
 //! | the same | its invoice is final | a person: no report reaches it any more |
 //! | the invoice is not what is due | final | the customer's next invoice makes up for it |
+//! | it bills more than is due, and the meter shows more than our days | final | a person: our days may be those of a lost store |
 //! | the same | final, and no other will come, its days are not known, there is a credit note, or it was final from the start, as while collection is paused | a person charges or credits the difference |
 //! | only its number of calls is not | final | nothing to do: nothing is owed |
 //! | there is no invoice | over | a person finds it at Stripe, or `resync` does; nothing to do where nothing is due |
@@ -88,8 +89,9 @@ pub struct Facts {
     pub credited: i64,
     /// What was made up for of it.
     pub corrected: Corrected,
-    /// Whether all days of the period are known, a next invoice is to come, and the merchant has not
-    /// paused collection so that this one was given away.
+    /// Whether the days of the period were kept when it was closed, a next invoice is to come, and this
+    /// one bills nothing else: it was not given away while the merchant paused collection, and has no
+    /// line that no usage explains.
     pub can_make_up: bool,
 }
 
@@ -194,7 +196,8 @@ fn meter(facts: &Facts, now: DateTime<Utc>) -> Option<Difference> {
         Stage::Closing | Stage::Unbilled => return None,
         Stage::Running if facts.reported.is_some_and(is_fresh) => return None,
         Stage::Running => facts.reported.map_or(0, |reported| reported.calls),
-        Stage::Final => facts.reported.map_or(0, |reported| reported.calls),
+        // Of a store that was lost nobody knows what it reported; the invoice is compared all the same.
+        Stage::Final => facts.reported?.calls,
     };
     if facts.metered == Decimal::from(expected) {
         return None;
@@ -262,6 +265,15 @@ fn invoice(facts: &Facts) -> Option<Difference> {
                 "See whether the credit note of {} minor units settles it: where there is one, \
                  nothing is charged or given back by itself.",
                 facts.credited
+            ),
+        ),
+        (owed, _) if owed < 0 && facts.metered > Decimal::from(ours.calls) => (
+            Repair::ByHand,
+            format!(
+                "Find out whether these calls were made: Stripe’s meter shows {} of them, and a \
+                 database that was lost or restored may not know all. If they were not, give {} \
+                 minor units back at Stripe.",
+                facts.metered, -owed
             ),
         ),
         (owed, true) if owed > 0 => (

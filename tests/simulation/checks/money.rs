@@ -155,8 +155,11 @@ impl<'a> Sold<'a> {
         let told = self.world.by_hand.get(text(&invoice["id"])).copied();
         if matches!(text(&invoice["status"]), "void" | "uncollectible") {
             assert_eq!((made, told), (0, None), "{}", self.story(invoice));
-        } else if self.was_given_away(invoice) {
-            assert_eq!(made, 0, "{}", self.story(invoice));
+        } else if self.was_given_away(invoice) && short > 0 {
+            // Who gave it away may still charge it; the operator is told.
+            let told = told.unwrap_or_default();
+            assert_eq!((made, told), (0, short), "{}", self.story(invoice));
+            coverage.saw("given away");
         } else {
             let story = self.story(invoice);
             let told = told.unwrap_or_default();
