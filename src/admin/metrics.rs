@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 
 use super::Status;
 use crate::config::Mode;
-use crate::store::findings::Kind;
 use crate::store::invoices::State;
 
 /// A gauge, with a value for each set of labels. Names end in their unit.
@@ -155,18 +154,12 @@ fn usage(status: &Status) -> Vec<Gauge> {
             status,
         ));
     }
-    let alerts = |kind: Kind| {
-        let findings = status.findings.iter();
-        findings
-            .filter(|one| one.kind == kind && one.alerts(status.now))
-            .count()
-    };
-    let kinds = Kind::ALL.into_iter().filter(|kind| kind.alerts());
+    let alerts = status.alerts.iter();
     gauges.push(Gauge::by(
         "tollhouse_usage_alerts",
         "What reading and reporting usage came upon and somebody has to look at.",
         "kind",
-        kinds.map(|kind| (kind.word(), alerts(kind))),
+        alerts.map(|(kind, count)| (kind.word(), *count)),
     ));
     gauges.push(Gauge::plain(
         "tollhouse_shadow_mode",

@@ -37,6 +37,8 @@ use health::{Health, Prober};
 
 /// Lines that each table of the page shows.
 const ROWS: u32 = 50;
+/// Findings about usage that the status page lists.
+const FINDINGS: usize = 50;
 /// Refunds and disputes that are looked through for those of the subscriptions shown.
 const REVERSALS: u32 = 500;
 
@@ -85,6 +87,8 @@ struct Status {
     usage_job: Option<jobs::Run>,
     /// What reading usage came upon.
     findings: Vec<findings::Finding>,
+    /// How many findings alert, by their kind.
+    alerts: Vec<(findings::Kind, u64)>,
     mode: Mode,
     access: Vec<(String, u64)>,
     /// Subscriptions whose access could not be put in place.
@@ -176,7 +180,8 @@ fn read_status(
             watermark: watermark::get(db)?,
             resync: jobs::last(db, jobs::RESYNC)?,
             usage_job: jobs::last(db, jobs::USAGE)?,
-            findings: findings::newest(db, ROWS)?,
+            findings: findings::most_urgent(db, FINDINGS, now)?,
+            alerts: findings::alerts(db, now)?,
             mode,
             access: subscriptions::counts(db)?,
             stuck: subscriptions::stuck(db)?,

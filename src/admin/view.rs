@@ -93,7 +93,7 @@ fn content(status: &Status) -> Markup {
         tiles::endpoint_tile(status),
         tiles::inbox_tile(&status.inbox, status.now),
         tiles::gap_tile(&status.watermark, status.resync.as_ref(), status.now),
-        usage::tile(&status.findings, status.now),
+        usage::tile(&status.alerts, &status.findings),
         tiles::usage_tile(status.usage_job.as_ref(), status.now),
         tiles::drafts_tile(&status.drafts),
         reconciliation::tile(&status.reconciliation),

@@ -11,7 +11,7 @@ use crate::config::Mode;
 use crate::outbound::CallError;
 use crate::store::subscriptions::{Meter, Period, Subscription};
 use crate::store::usage::{Push, PushState};
-use crate::store::{StoreError, looks, subscriptions, usage};
+use crate::store::{StoreError, findings, looks, subscriptions, usage};
 use crate::stripe::MeterEvent;
 
 /// What a run of reports did.
@@ -218,9 +218,13 @@ impl Metering {
             Err(CallError::Unknown(_)) => return Ok(result.map(drop)?),
         };
         let identifier = push.identifier;
-        let change = self
-            .store
-            .write(move |db| usage::settle_push(db, &identifier, state, problem.as_deref(), now));
+        let change = self.store.write(move |db| {
+            usage::settle_push(db, &identifier, state, problem.as_deref(), now)?;
+            match &problem {
+                Some(problem) => findings::report_refused(db, &identifier, problem, now),
+                None => Ok(()),
+            }
+        });
         change.wait()?;
         Ok(result.map(drop)?)
     }

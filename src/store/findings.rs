@@ -1,7 +1,7 @@
 //! What reading usage came upon, for whoever has to look at it.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::{StoreError, seconds, time};
 
@@ -140,6 +140,59 @@ pub(super) fn report_taken(db: &Connection, identifier: &str) -> Result<(), Stor
     Ok(())
 }
 
+/// Notes that Stripe refused a report at once, until it takes one of the same subscription.
+pub fn report_refused(
+    db: &Connection,
+    identifier: &str,
+    problem: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let mut statement =
+        db.prepare_cached("SELECT subscription_id, calls FROM meter_pushes WHERE identifier = ?1")?;
+    let pushed = statement.query_row([identifier], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?))
+    });
+    let Some((subscription, calls)) = pushed.optional()? else {
+        return Ok(());
+    };
+    let detail = format!(
+        "Stripe refused the report of {calls} calls of {subscription}: {problem} Nothing is lost: mend \
+         the cause at Stripe, and the next run reports them."
+    );
+    note(db, Kind::Refused, None, &subscription, &detail, now)
+}
+
+/// How many findings of each kind that alerts do so at `now`.
+pub fn alerts(db: &Connection, now: DateTime<Utc>) -> Result<Vec<(Kind, u64)>, StoreError> {
+    let mut statement = db
+        .prepare_cached("SELECT count(*) FROM usage_findings WHERE kind = ?1 AND last_seen > ?2")?;
+    let kinds = Kind::ALL.into_iter().filter(|kind| kind.alerts());
+    let counts = kinds.map(|kind| {
+        let values = (kind.word(), seconds(now - ALERT_FOR));
+        Ok((kind, statement.query_row(values, |row| row.get(0))?))
+    });
+    counts.collect()
+}
+
+/// At most `limit`: those that alert at `now`, then the others, each those seen last first.
+pub fn most_urgent(
+    db: &Connection,
+    limit: usize,
+    now: DateTime<Utc>,
+) -> Result<Vec<Finding>, StoreError> {
+    let mut found = Vec::new();
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.alerts()) {
+        let condition = "kind = ?2 AND last_seen > ?3";
+        let values = (limit, kind.word(), seconds(now - ALERT_FOR));
+        found.extend(select(db, condition, values)?);
+    }
+    found.sort_by_key(|finding| std::cmp::Reverse(finding.last_seen));
+    let others = newest(db, limit)?;
+    found.extend(others.into_iter().filter(|finding| !finding.alerts(now)));
+    found.truncate(limit);
+    Ok(found)
+}
+
 /// Whether there is such a finding about the whole of `day`.
 pub fn is_noted(db: &Connection, kind: Kind, day: NaiveDate) -> Result<bool, StoreError> {
     let mut statement = db.prepare_cached(
@@ -149,12 +202,22 @@ pub fn is_noted(db: &Connection, kind: Kind, day: NaiveDate) -> Result<bool, Sto
 }
 
 /// The newest, those seen last first.
-pub fn newest(db: &Connection, limit: u32) -> Result<Vec<Finding>, StoreError> {
-    let mut statement = db.prepare_cached(
+pub fn newest(db: &Connection, limit: usize) -> Result<Vec<Finding>, StoreError> {
+    select(db, "?2", (limit, true))
+}
+
+/// Those that meet a condition, at most the first value of them.
+fn select(
+    db: &Connection,
+    condition: &str,
+    values: impl rusqlite::Params,
+) -> Result<Vec<Finding>, StoreError> {
+    let sql = format!(
         "SELECT kind, day, subject, detail, first_seen, last_seen FROM usage_findings
-         ORDER BY last_seen DESC, day DESC, kind, subject LIMIT ?1",
-    )?;
-    let mut rows = statement.query([limit])?;
+         WHERE {condition} ORDER BY last_seen DESC, day DESC, kind, subject LIMIT ?1"
+    );
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut rows = statement.query(values)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         found.push(finding(row)?);
@@ -183,7 +246,7 @@ fn finding(row: &Row<'_>) -> Result<Finding, StoreError> {
 mod tests {
     use chrono::{DateTime, TimeDelta, Utc};
 
-    use super::{Kind, clear, newest, note};
+    use super::{Kind, alerts, clear, most_urgent, newest, note};
     use crate::store::testing;
 
     #[test]
@@ -209,5 +272,37 @@ mod tests {
         assert!(seen.alerts(again + TimeDelta::days(2)));
         assert!(!seen.alerts(again + TimeDelta::days(3)));
         assert!(!left[0].alerts(again), "it is only for the record");
+    }
+
+    #[test]
+    fn what_alerts_comes_before_whatever_is_for_the_record() {
+        let scratch = testing::scratch();
+        let now = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(30);
+        let earlier = now - TimeDelta::hours(1);
+        let change = scratch.store.write(move |db| {
+            note(db, Kind::Unanswered, None, "reports", "no answer", earlier)?;
+            note(
+                db,
+                Kind::Refused,
+                None,
+                "sub_1",
+                "over",
+                now - TimeDelta::days(3),
+            )?;
+            for number in 0..60 {
+                let subject = format!("sub_{number}");
+                note(db, Kind::Shrunk, None, &subject, "smaller", now)?;
+            }
+            Ok((most_urgent(db, 50, now)?, alerts(db, now)?))
+        });
+        let (shown, counts) = change.wait().unwrap();
+        assert_eq!((shown.len(), shown[0].kind), (50, Kind::Unanswered));
+        assert!(
+            shown[1..]
+                .iter()
+                .all(|finding| finding.kind == Kind::Shrunk)
+        );
+        let counts: Vec<_> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counts, [(Kind::Unanswered, 1)]);
     }
 }

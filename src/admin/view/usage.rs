@@ -7,9 +7,10 @@ use super::tiles::Tile;
 use super::{Standing, badge, moment};
 use crate::store::findings::{Finding, Kind};
 
-pub(super) fn tile(findings: &[Finding], now: DateTime<Utc>) -> Tile {
-    let alerts: Vec<&Finding> = findings.iter().filter(|one| one.alerts(now)).collect();
-    let (standing, fact, detail) = match alerts.first() {
+/// With the most urgent finding first.
+pub(super) fn tile(alerts: &[(Kind, u64)], findings: &[Finding]) -> Tile {
+    let count: u64 = alerts.iter().map(|(_, count)| count).sum();
+    let (standing, fact, detail) = match findings.first().filter(|_| count > 0) {
         None => (
             Standing::Good,
             "Nothing found".to_owned(),
@@ -17,7 +18,7 @@ pub(super) fn tile(findings: &[Finding], now: DateTime<Utc>) -> Tile {
         ),
         Some(newest) => (
             Standing::Bad,
-            format!("{} found", alerts.len()),
+            format!("{count} found"),
             newest.detail.clone(),
         ),
     };
