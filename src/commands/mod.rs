@@ -35,7 +35,7 @@ pub(crate) fn say(text: impl std::fmt::Display) {
     clippy::print_stderr,
     reason = "a command's complaints go to standard error"
 )]
-fn complain(text: impl std::fmt::Display) {
+pub(crate) fn complain(text: impl std::fmt::Display) {
     eprintln!("{text}");
 }
 

@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use tollhouse::app::{self, App};
 use tollhouse::metering::reconcile::{Line, Report, Scope, name};
 
-use super::{Outcome, load, say, start_log};
+use super::{Outcome, complain, load, say, start_log};
 
 /// What to compare, and what to do about it.
 #[derive(clap::Args)]
@@ -40,6 +40,11 @@ pub(crate) fn run(path: Option<&Path>, options: &Options) -> Outcome {
     };
     if options.csv {
         print_csv(&report);
+        // The file has the periods alone.
+        for line in &report.repaired {
+            complain(format_args!("+ {}: {line}", verb(options.dry_run)));
+        }
+        complain(report.summary());
     } else {
         print_text(&report, options.dry_run);
     }
@@ -51,7 +56,7 @@ pub(crate) fn run(path: Option<&Path>, options: &Options) -> Outcome {
 }
 
 fn print_text(report: &Report, dry_run: bool) {
-    let verb = if dry_run { "would do" } else { "done" };
+    let verb = verb(dry_run);
     for line in &report.repaired {
         say(format_args!("+ {verb}: {line}"));
     }
@@ -67,6 +72,10 @@ fn print_text(report: &Report, dry_run: bool) {
         }
     }
     say(report.summary());
+}
+
+fn verb(dry_run: bool) -> &'static str {
+    if dry_run { "would do" } else { "done" }
 }
 
 /// RFC 4180. No field can hold a comma, a quote or a line break: ids, words, numbers and dates.

@@ -18,13 +18,15 @@ use serde_json::{Value, json};
 
 use super::Portal;
 use super::session::{SignedIn, Visitor, session_over};
-use super::subscriptions::{day, is_over};
-use super::views::cancel::{Bill, CancelPage, RenewPage, Renewal};
+use super::subscriptions::{day, is_over, period_in_words};
+use super::views::cancel::{Bill, CancelPage, RenewPage, Renewal, ToCome};
 use crate::catalogue::money::thousands;
 use crate::catalogue::{Pricing, price};
 use crate::ids::SubscriptionId;
+use crate::lifecycle::Status;
 use crate::store::cancellations::{self, Wish};
-use crate::store::subscriptions::{self, Subscription};
+use crate::store::invoices;
+use crate::store::subscriptions::{self, Period, Subscription};
 use crate::store::usage;
 use crate::web::extract::{Form, Named};
 use crate::web::{ApiFailure, Failure, Now, page};
@@ -47,6 +49,7 @@ pub(super) async fn show(
         scheduled: subscription.cancel_at.map(day),
         period_end: subscription.period.map(|period| day(period.end)),
         bill: portal.bill_so_far(&subscription)?,
+        to_come: portal.bills_to_come(&subscription)?,
         csrf: &signed_in.csrf(),
     };
     let frame = portal.page("Cancel a subscription").narrow();
@@ -158,13 +161,21 @@ fn renewal(subscription: &Subscription) -> Renewal {
     if is_over(subscription) {
         return Renewal::Ended(format!("/subscribe/{}", subscription.product_id));
     }
-    match (subscription.cancel_at, subscription.period) {
-        (Some(end), _) => Renewal::TakeBack(day(end)),
-        (None, Some(period)) if subscription.past_due_since.is_none() => {
-            Renewal::ByItself(Some(day(period.end)))
-        }
-        (None, Some(_)) => Renewal::Unpaid,
-        (None, None) => Renewal::ByItself(None),
+    if let Some(end) = subscription.cancel_at {
+        return Renewal::TakeBack(day(end));
+    }
+    let status = subscription.stripe_status.as_deref().map(Status::parse);
+    match status {
+        Some(Status::PastDue | Status::Unpaid | Status::Incomplete) => Renewal::Unpaid,
+        Some(Status::Paused) => Renewal::Paused(subscription.reason.clone()),
+        Some(
+            Status::IncompleteExpired
+            | Status::Trialing
+            | Status::Active
+            | Status::Canceled
+            | Status::Unknown,
+        )
+        | None => Renewal::ByItself(subscription.period.map(|period| day(period.end))),
     }
 }
 
@@ -215,10 +226,43 @@ impl Portal {
     /// What the running period comes to, as far as calls are known; `None` where usage is not
     /// billed.
     pub(super) fn bill_so_far(&self, subscription: &Subscription) -> Result<Option<Bill>, Failure> {
-        let model = self.catalogue.get(&subscription.product_id);
         let metered = subscription.meter.is_some()
             && subscription.stripe_status.as_deref() != Some("trialing");
-        let (Some(model), Some(period), true) = (model, subscription.period, metered) else {
+        match subscription.period.filter(|_| metered) {
+            Some(period) => self.bill_of(subscription, period),
+            None => Ok(None),
+        }
+    }
+
+    /// What the periods come to that are over and whose invoices are not final yet, oldest first.
+    pub(super) fn bills_to_come(
+        &self,
+        subscription: &Subscription,
+    ) -> Result<Vec<ToCome>, Failure> {
+        let known = self
+            .store
+            .read(|db| invoices::of_subscription(db, &subscription.id));
+        let mut known = known.map_err(Failure::internal)?;
+        known.retain(|invoice| invoice.state != invoices::State::Finalized);
+        let mut to_come = Vec::new();
+        for invoice in known.iter().rev() {
+            let bill = self.bill_of(subscription, invoice.period)?;
+            to_come.extend(bill.map(|bill| ToCome {
+                period: period_in_words(invoice.period),
+                bill,
+            }));
+        }
+        Ok(to_come)
+    }
+
+    /// What a period comes to, as far as calls are known; `None` where the catalogue does not know the
+    /// product any more.
+    fn bill_of(
+        &self,
+        subscription: &Subscription,
+        period: Period,
+    ) -> Result<Option<Bill>, Failure> {
+        let Some(model) = self.catalogue.get(&subscription.product_id) else {
             return Ok(None);
         };
         let days = period.days(subscription.started_at);

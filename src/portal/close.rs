@@ -45,6 +45,12 @@ fn close_page(
             bill: portal.bill_so_far(held)?,
         })
     });
+    let mut to_come = Vec::new();
+    for held in &held {
+        let name = held.name.to_string();
+        let invoices = portal.bills_to_come(held)?;
+        to_come.extend(invoices.into_iter().map(|invoice| (name.clone(), invoice)));
+    }
     let status = if problem.is_some() {
         StatusCode::UNPROCESSABLE_ENTITY
     } else {
@@ -53,6 +59,7 @@ fn close_page(
     let content = ClosePage {
         email: &account.email,
         last: last.collect::<Result<_, Failure>>()?,
+        to_come,
         problem,
         csrf: &signed_in.csrf(),
     };

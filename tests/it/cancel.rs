@@ -210,9 +210,17 @@ fn the_period_before_is_still_billed_when_the_next_one_is_broken_off() {
     // The draft of the first period is claimed and waits for its usage to settle.
     app.advance_to("2026-02-15T02:00:00Z");
     sign_in(&app, &browser, "two@example.com", PASSWORD);
+    let to_come = "is being closed and comes to $3.00 for 2,000 calls";
+    let closing = browser.get(&format!("{}/account/close", app.portal));
+    assert!(closing.says(to_come), "{}", closing.text("main"));
+    let held = subscription(&app, &browser);
+    let page = browser.get(&format!("{}/cancel", held.url));
+    assert!(page.says(to_come), "{}", page.text("main"));
     let id = id(&cancel(&app, &browser, "now"));
     let_end(&app);
     assert_eq!(at_stripe(&app, &id)["status"], "canceled");
+    let closing = browser.get(&format!("{}/account/close", app.portal));
+    assert!(closing.says(to_come), "{}", closing.text("main"));
     app.advance(TimeDelta::days(4));
     assert_eq!(paid(&app, &id), 300);
 }

@@ -37,6 +37,24 @@ impl Bill {
     }
 }
 
+/// What a period comes to that is over, and whose invoice is not final yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToCome {
+    /// Its first and its last day.
+    pub period: String,
+    pub bill: Bill,
+}
+
+impl ToCome {
+    pub fn in_words(&self) -> String {
+        format!(
+            "The invoice for {} is being closed and comes to {}.",
+            self.period,
+            self.bill.in_words()
+        )
+    }
+}
+
 /// Asks when a subscription is to end.
 #[derive(Debug)]
 pub struct CancelPage<'a> {
@@ -49,6 +67,8 @@ pub struct CancelPage<'a> {
     pub period_end: Option<String>,
     /// Absent where usage is not billed.
     pub bill: Option<Bill>,
+    /// Oldest first.
+    pub to_come: Vec<ToCome>,
     pub csrf: &'a str,
 }
 
@@ -61,6 +81,7 @@ impl CancelPage<'_> {
                 @if let Some(end) = &self.scheduled {
                     p.lead { "It is cancelled already and ends on " (end) ". Until then you can keep it, or end it now." }
                 }
+                @for invoice in &self.to_come { p { (invoice.in_words()) } }
                 form.fields method="post" action={ (self.address()) "/cancel" } {
                     (csrf_field(self.csrf))
                     @if self.free { (free_end()) } @else { (self.choices()) }
@@ -156,6 +177,8 @@ pub enum Renewal {
     ByItself(Option<String>),
     /// A payment is missing.
     Unpaid,
+    /// It is paused, for this reason, which says what ends it.
+    Paused(String),
 }
 
 #[derive(Debug)]
@@ -176,6 +199,7 @@ impl RenewPage<'_> {
                     Renewal::Ended(address) => (self.ended(address)),
                     Renewal::ByItself(next) => (self.by_itself(next.as_deref())),
                     Renewal::Unpaid => (self.unpaid()),
+                    Renewal::Paused(reason) => (self.paused(reason)),
                 }
             }
         };
@@ -219,6 +243,15 @@ impl RenewPage<'_> {
                 @if let Some(next) = next { ", next on " (next) }
                 ". Nothing was changed."
             }
+            div.actions { a.button href=(self.address()) { "See the subscription" } }
+        }
+    }
+
+    fn paused(&self, reason: &str) -> Markup {
+        html! {
+            h1 { "“" bdi { (self.name) } "” is paused" }
+            p.lead { (reason) }
+            p { "It does not renew until it is resumed. Nothing was changed." }
             div.actions { a.button href=(self.address()) { "See the subscription" } }
         }
     }
@@ -313,6 +346,7 @@ mod tests {
             scheduled: scheduled.map(str::to_owned),
             period_end: Some("15 February 2026".to_owned()),
             bill,
+            to_come: Vec::new(),
             csrf: "token",
         };
         page.render(&Viewer::Unknown, &Page::new("x")).into_string()

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::account::password_field;
 use super::alert;
-use super::cancel::Bill;
+use super::cancel::{Bill, ToCome};
 use crate::web::page::{Page, Viewer, csrf_field};
 
 /// A subscription that ends with the account.
@@ -20,6 +20,8 @@ pub struct Last {
 pub struct ClosePage<'a> {
     pub email: &'a str,
     pub last: Vec<Last>,
+    /// With the names of their subscriptions, which may have ended.
+    pub to_come: Vec<(String, ToCome)>,
     pub problem: Option<String>,
     pub csrf: &'a str,
 }
@@ -31,6 +33,7 @@ impl ClosePage<'_> {
                 h1 { "Close your account?" }
                 p.lead { "The account " (self.email) " ends, here and in the developer portal. This cannot be taken back." }
                 (self.subscriptions())
+                (self.invoices_to_come())
                 p.muted { "Invoices that are open stay due, and payments that you have begun are called off. What explains past invoices is kept without your name." }
                 form.fields method="post" action="/account/close" {
                     @if let Some(problem) = &self.problem { (alert(problem)) }
@@ -48,8 +51,10 @@ impl ClosePage<'_> {
 
     fn subscriptions(&self) -> Markup {
         html! {
-            @if self.last.is_empty() {
+            @if self.last.is_empty() && self.to_come.is_empty() {
                 p { "No subscription is running, so nothing more is charged." }
+            } @else if self.last.is_empty() {
+                p { "No subscription is running." }
             } @else {
                 p { "These subscriptions end now, and their keys stop working within minutes:" }
                 dl.details {
@@ -63,6 +68,22 @@ impl ClosePage<'_> {
                                     "Nothing more is charged, and nothing is paid back."
                                 }
                             }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn invoices_to_come(&self) -> Markup {
+        html! {
+            @if !self.to_come.is_empty() {
+                p { "These invoices are still to come, whether you close the account or not:" }
+                dl.details {
+                    @for (name, invoice) in &self.to_come {
+                        div {
+                            dt { bdi { (name) } }
+                            dd { (invoice.in_words()) }
                         }
                     }
                 }
