@@ -5,6 +5,7 @@
 //! the [`worker`]'s business.
 
 mod access;
+mod closing;
 mod draft;
 pub mod gap;
 mod meter_errors;
