@@ -37,9 +37,6 @@ const WAITING_PAUSE: TimeDelta = TimeDelta::days(1);
 /// How long an invoice is left alone whose report Stripe refuses. Each try takes a part of the hour that
 /// is kept for such reports (see [`window::report_time`]): so there is room for two days of them.
 const REFUSED_PAUSE: TimeDelta = TimeDelta::hours(1);
-/// How long the days of a final invoice are asked for again and again before it is kept with those that
-/// are known: it bills no more for it.
-const FINAL_PATIENCE: TimeDelta = TimeDelta::days(7);
 /// Before the backstop, the final total is reported whether usage has settled or not.
 const LEAD: TimeDelta = TimeDelta::hours(2);
 
@@ -135,9 +132,9 @@ impl Metering {
             if invoice.state == State::Claiming {
                 return self.wait_for_days(invoice, now);
             }
-            let read = self.reread(&subscription, invoice.period, now);
-            if now < self.usage_settles(&invoice) + FINAL_PATIENCE {
-                read?;
+            if let Err(error) = self.reread(&subscription, invoice.period, now) {
+                let problem = error.in_words();
+                tracing::warn!(invoice = %invoice.id, %problem, "its days are kept as they are known");
             }
             return self.record_end(invoice, &subscription, &fetched, now);
         }
