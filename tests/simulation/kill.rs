@@ -5,11 +5,13 @@
 //! threads, a real disk, a real clock. The month before is lived quietly and on a clock of its own,
 //! so that billing periods are closed under fire too.
 
+use std::convert::Infallible;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -218,7 +220,7 @@ impl Town {
     }
 
     /// Starts the binary and waits until it serves.
-    fn serve(&self) -> Process {
+    fn serve(&self) -> Serving {
         let mut child = self.run(&["serve"]).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();
@@ -226,21 +228,29 @@ impl Town {
             let length = log.read_line(&mut said).unwrap();
             assert!(length > 0, "it ended before it was ready:\n{said}");
         }
-        // A pipe that nobody reads would stop it.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Process(child)
+        let (alive, ended) = mpsc::channel();
+        // A pipe that nobody reads would stop it. It is closed when the process has ended.
+        std::thread::spawn(move || {
+            let read = std::io::copy(&mut log, &mut std::io::sink());
+            drop(alive);
+            read
+        });
+        Serving {
+            _process: Process(child),
+            ended,
+        }
     }
 
     /// One life: people buy and call, webhooks come in, a report runs, and then the end.
     fn live_and_die(&mut self, dice: &mut Dice, served: &mut Vec<Served>) {
-        let process = self.serve();
+        let serving = self.serve();
         let end = Instant::now() + Duration::from_millis(dice.below(LIFE_MS));
         let report = dice
             .percent(30)
             .then(|| Process(self.run(&["report-usage"]).spawn().unwrap()));
         let killer = std::thread::spawn(move || {
-            pause(end.saturating_duration_since(Instant::now()));
-            drop((process, report));
+            serving.lives_on(end.saturating_duration_since(Instant::now()));
+            drop((serving, report));
         });
         while Instant::now() < end {
             self.act(dice, served);
@@ -287,7 +297,7 @@ impl Town {
 
     /// What Stripe would do over the next days: it delivers again what was not taken, and tells of
     /// every subscription once more.
-    fn catch_up(&self) {
+    fn catch_up(&self, serving: &Serving) {
         for event in self.sandbox.stripe.objects("event") {
             let is_news = event["type"] == "customer.subscription.created";
             if is_news || event["pending_webhooks"] != 0 {
@@ -301,7 +311,7 @@ impl Town {
                 "something is stuck: {}",
                 self.what_waits()
             );
-            pause(Duration::from_millis(50));
+            serving.lives_on(Duration::from_millis(50));
         }
     }
 
@@ -367,6 +377,21 @@ impl Drop for Process {
     }
 }
 
+/// The binary once it serves.
+struct Serving {
+    _process: Process,
+    /// Hung up on when the process has ended.
+    ended: Receiver<Infallible>,
+}
+
+impl Serving {
+    /// Lets it work for so long, and fails if it ends by itself meanwhile.
+    fn lives_on(&self, time: Duration) {
+        let ended = self.ended.recv_timeout(time);
+        assert_eq!(ended, Err(RecvTimeoutError::Timeout), "it ended by itself");
+    }
+}
+
 fn write_configuration(sandbox: &Sandbox, folder: &Path) -> (Config, PathBuf) {
     let catalogue = folder.join("monetizationModels.json");
     std::fs::write(&catalogue, CATALOGUE).unwrap();
@@ -389,14 +414,6 @@ fn free_address() -> std::net::SocketAddr {
         .unwrap()
         .local_addr()
         .unwrap()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the binary is another process: there is nothing else to wait for"
-)]
-fn pause(time: Duration) {
-    std::thread::sleep(time);
 }
 
 #[expect(
@@ -437,9 +454,9 @@ fn the_binary_can_be_killed_at_any_moment() {
     }
     town.sandbox.stripe.set_meter_lag(TimeDelta::zero());
     town.let_them_settle(&drafts, TimeDelta::zero());
-    let process = town.serve();
-    town.catch_up();
-    drop(process);
+    let serving = town.serve();
+    town.catch_up(&serving);
+    drop(serving);
     let to = town.sandbox.clock.now();
     let subscriptions = town.sandbox.stripe.objects("subscription").len();
     println!(
