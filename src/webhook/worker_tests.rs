@@ -285,6 +285,40 @@ fn drafts_of_turned_periods_are_found_although_azure_is_down() {
     assert_eq!(looked_at.count(), 9);
 }
 
+/// What was drafted while the subscription was unpaid, which it is no more: whether it is looked for, and
+/// whether some of it may be left after that.
+fn looks_for_what_is_left(mode: Mode) -> (bool, bool) {
+    let mut bench = Bench::start(|seen| match seen.target.as_str() {
+        target if target.starts_with("/v1/invoices?") => {
+            let none = json!({"object": "list", "data": [], "has_more": false, "url": ""});
+            reply(200, none.to_string())
+        }
+        "/v1/invoices/in_1" => draft(),
+        "/v1/subscriptions/sub_1" => fetched("active", &ours()),
+        _ => azure(),
+    });
+    bench.worker.rules.mode = mode;
+    let unpaid = Subscription {
+        drafts_left: true,
+        recheck_at: Some(now()),
+        ..subscription("sub_1")
+    };
+    let change = bench
+        .scratch
+        .store
+        .write(move |db| subscriptions::save(db, &unpaid));
+    change.wait().unwrap();
+    bench.worker.drain(now()).unwrap();
+    let looks = bench.calls_to("/v1/invoices?") > 0;
+    (looks, bench.subscription().drafts_left)
+}
+
+#[test]
+fn what_is_left_of_unpaid_time_stays_in_shadow_mode() {
+    assert_eq!(looks_for_what_is_left(Mode::Live), (true, false));
+    assert_eq!(looks_for_what_is_left(Mode::Shadow), (false, true));
+}
+
 #[test]
 fn a_subscription_that_vanished_from_stripe_is_not_asked_for_without_end() {
     let known = AtomicBool::new(true);

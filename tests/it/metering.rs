@@ -458,6 +458,13 @@ fn a_draft_with_a_line_that_no_days_explain_is_held_and_names_it() {
     press(&app, &app.status_page("/"), "[action='/drafts/finalize']");
     assert_eq!(app.metric("tollhouse_held_invoices"), 0);
     assert_eq!(last_invoice(&app)["status"], "paid");
+    let repaired = app.repair(Scope::Recent, false);
+    assert!(!repaired.agrees(), "a person has to see to the line");
+    let changes = app.sandbox.stripe.objects("customer_balance_transaction");
+    assert!(
+        changes.is_empty(),
+        "its fee is not taken back: {changes:#?}"
+    );
 }
 
 /// Stripe leaves open whether a draft follows its meter before it is finalized.

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
+use serde_json::Value;
 use tollhouse::sandbox::faults::Kind;
 use tollhouse::sandbox::journal::Side;
 
@@ -70,6 +71,36 @@ fn a_report_that_is_refused_later_is_found_in_stripes_list_and_made_again() {
     app.advance(TimeDelta::hours(1) + TimeDelta::minutes(1));
     assert_eq!(alerts(&app), 1);
     check_that_the_next_run_mends_it(&app);
+}
+
+#[test]
+fn a_report_that_is_refused_at_once_alerts_until_one_is_taken() {
+    let app = TestApp::start_at(START);
+    app.is_refused();
+    let browser = consumer(&app, "payg@example.com");
+    let key = buy(&app, &browser, "payg", GOOD_CARD);
+    app.send_calls(&key, 200, TimeDelta::hours(1));
+    app.advance(TimeDelta::hours(10));
+    let meters = app.sandbox.stripe.objects("billing.meter");
+    let is_payg = |meter: &&Value| meter["event_name"] == "tollhouse_payg_calls";
+    let path = format!(
+        "/v1/billing/meters/{}",
+        id(meters.iter().find(is_payg).unwrap())
+    );
+    app.ask_stripe("POST", &format!("{path}/deactivate"), &[]);
+    app.report_usage(false);
+    assert_eq!(alerts(&app), 1);
+    let page = app.status_page("/");
+    let found = page.text("#usage-findings");
+    assert!(
+        found.contains("Stripe refused the report of 200 calls"),
+        "{found}"
+    );
+    app.ask_stripe("POST", &format!("{path}/reactivate"), &[]);
+    app.report_usage(false);
+    // Stripe shows whole minutes.
+    app.advance(TimeDelta::minutes(2));
+    assert_eq!((alerts(&app), metered(&app)), (0, Decimal::from(200)));
 }
 
 #[test]

@@ -531,6 +531,25 @@ mod tests {
     }
 
     #[test]
+    fn a_store_that_was_lost_gives_nothing_back_and_blames_no_meter() {
+        let lost = Facts {
+            reported: None,
+            ..agreed(Stage::Final)
+        };
+        assert_eq!(differences(&lost, now()), []);
+        let knows_less = Facts {
+            ours: Figures {
+                calls: 4,
+                amount: 12,
+            },
+            ..lost
+        };
+        let (kind, repair, remedy) = only(&knows_less);
+        assert_eq!((kind, repair), (Kind::Invoice, Repair::ByHand));
+        assert!(remedy.contains("shows 10 of them"), "{remedy}");
+    }
+
+    #[test]
     fn what_was_made_up_for_is_owed_no_more_and_what_is_open_is_looked_after() {
         let made = |made, open: Option<i64>| Facts {
             corrected: Corrected {
