@@ -10,6 +10,10 @@
 //!                                └── no: held, an alert, tried again until the backstop
 //! ```
 //!
+//! A draft that Stripe finalized before it could be claimed, or known, takes the way of a claimed one
+//! but for the report: its figures are kept once its days have settled, and `reconcile` says what it
+//! lacks.
+//!
 //! A subscription that is `unpaid`, or whose collection is paused, leaves drafts on which Stripe's
 //! own finalization is off. Their usage is reported like any other, and then they *wait*: to finalize
 //! them would charge what is not to be charged, and a draft of nothing would count as paid. Once
@@ -441,7 +445,8 @@ impl Metering {
             calls: quantity.try_into().unwrap_or_default(),
             amount,
         };
-        let problem = (amount != ours.amount && !fetched.is_waived()).then(|| {
+        let is_waived = fetched.is_given_up() || fetched.is_final_from_the_start();
+        let problem = (amount != ours.amount && !is_waived).then(|| {
             format!(
                 "Stripe billed {amount} minor units for usage where the catalogue charges {}.",
                 ours.amount

@@ -20,7 +20,7 @@ use crate::store::jobs;
 use crate::store::period::settled;
 use crate::store::subscriptions::{self, Period, Subscription};
 use crate::store::usage::{self, Calls, PushState};
-use crate::stripe::{self, InvoiceStatus};
+use crate::stripe;
 use judge::{DayDifference, Difference, Facts, Repair, Reported, Stage};
 use subjects::Subject;
 
@@ -398,7 +398,7 @@ impl Metering {
             None => None,
         };
         let is_plain = fetched.as_ref().is_some_and(|fetched| {
-            !fetched.is_waived() && compare::stranger(period, fetched).is_none()
+            !fetched.is_final_from_the_start() && compare::stranger(period, fetched).is_none()
         });
         Ok(Facts {
             stage,
@@ -483,11 +483,7 @@ impl Metering {
 /// What a final invoice bills for usage, as Stripe has it now; nothing if it was voided or written off:
 /// what the merchant does not want is not made up for.
 fn billed(fetched: &stripe::Invoice) -> Option<Figures> {
-    let is_waived = matches!(
-        fetched.status,
-        Some(InvoiceStatus::Void | InvoiceStatus::Uncollectible)
-    );
-    (!is_waived).then(|| Figures {
+    (!fetched.is_given_up()).then(|| Figures {
         calls: fetched.usage_quantity().try_into().unwrap_or_default(),
         amount: fetched.usage_amount(),
     })

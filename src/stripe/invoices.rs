@@ -126,13 +126,12 @@ impl Invoice {
             .is_some_and(|finalized_at| finalized_at < self.created + DRAFT_MIN)
     }
 
-    /// Whether the merchant does not want what it lacks: it was voided or written off.
-    pub fn is_waived(&self) -> bool {
-        let is_given_up = matches!(
+    /// Whether it was voided or written off: the merchant wants nothing for it any more.
+    pub fn is_given_up(&self) -> bool {
+        matches!(
             self.status,
             Some(InvoiceStatus::Void | InvoiceStatus::Uncollectible)
-        );
-        is_given_up || self.is_final_from_the_start()
+        )
     }
 
     /// What the subscription's price came to, in minor units, before tax and discounts.

@@ -13,7 +13,7 @@ use crate::stripe;
 
 impl Worker {
     /// The note of an invoice that closes a metered period, if it is a draft, or new to us.
-    pub(super) fn closes_a_period(
+    pub(super) fn to_be_closed(
         &self,
         invoice: &stripe::Invoice,
         record: &Subscription,
@@ -48,7 +48,7 @@ impl Worker {
             Err(error) if error.is_not_found() => return Ok(()),
             other => other?,
         };
-        let Some(closing) = self.closes_a_period(&invoice, record, now)? else {
+        let Some(closing) = self.to_be_closed(&invoice, record, now)? else {
             return Ok(());
         };
         let change = self.store.write(move |db| invoices::discover(db, &closing));

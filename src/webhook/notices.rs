@@ -8,7 +8,7 @@
 use chrono::{DateTime, Utc};
 use rusqlite::Connection;
 
-use crate::lifecycle::Access;
+use crate::lifecycle::{Access, Status};
 use crate::store::StoreError;
 use crate::store::mails::{About, Message, Outbox};
 use crate::store::subscriptions::{self, Subscription};
@@ -44,7 +44,7 @@ fn due(known: &Subscription, record: &Subscription, now: DateTime<Utc>) -> Vec<(
     if was_without && record.applied == Some(Access::Active) {
         messages.push((record.id.clone(), Message::Welcome(about())));
     }
-    if let (None, Some(since)) = (known.past_due_since, record.past_due_since) {
+    if let Some(since) = newly_unpaid(known, record, now) {
         // While access goes on, what time alone will change is its end.
         let access_ends = record
             .recheck_at
@@ -55,15 +55,6 @@ fn due(known: &Subscription, record: &Subscription, now: DateTime<Utc>) -> Vec<(
         };
         messages.push((format!("{}:{}", record.id, since.timestamp()), message));
     }
-    // Whoever was down meanwhile sees only that Stripe has given up.
-    let is_unpaid = |it: &Subscription| it.stripe_status.as_deref() == Some("unpaid");
-    if known.past_due_since.is_none() && !is_unpaid(known) && is_unpaid(record) {
-        let message = Message::PaymentFailed {
-            about: about(),
-            access_ends: None,
-        };
-        messages.push((format!("{}:{}", record.id, now.timestamp()), message));
-    }
     if let Some(ends_at) = newly_cancelled(known, record, now) {
         let message = Message::Cancelled {
             about: about(),
@@ -73,6 +64,24 @@ fn due(known: &Subscription, record: &Subscription, now: DateTime<Utc>) -> Vec<(
         messages.push((format!("{}:{}", record.id, now.timestamp()), message));
     }
     messages
+}
+
+/// Since when a payment is missing that was not missed before. Whoever was down meanwhile may see only
+/// that Stripe has given up on it.
+fn newly_unpaid(
+    known: &Subscription,
+    record: &Subscription,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let is_given_up = |it: &Subscription| {
+        let status = it.stripe_status.as_deref().map(Status::parse);
+        status == Some(Status::Unpaid)
+    };
+    if known.past_due_since.is_some() {
+        return None;
+    }
+    let given_up = (!is_given_up(known) && is_given_up(record)).then_some(now);
+    record.past_due_since.or(given_up)
 }
 
 /// When a subscription ends, or has ended, that was not cancelled before. One that ends because it

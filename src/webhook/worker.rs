@@ -288,7 +288,7 @@ impl Worker {
             Seen::Foreign(why) => return Ok(Outcome::ignored(why)),
         };
         let reason = record.reason.clone();
-        let closing = self.closes_a_period(&invoice, &record, now)?;
+        let closing = self.to_be_closed(&invoice, &record, now)?;
         self.keep_seen(record, closing, now)?;
         Ok(Outcome::applied(reason))
     }
