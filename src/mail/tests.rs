@@ -10,7 +10,7 @@ use super::{Due, next_attempt};
 use crate::catalogue::Catalogue;
 use crate::ids::{ProductId, SubscriptionName, UserId};
 use crate::store::accounts::testing::noon;
-use crate::store::mails::{About, Message};
+use crate::store::mails::{About, Message, Spending};
 use crate::web::token::Token;
 
 const CATALOGUE: &str = include_str!("../../payment/monetizationModels.json");
@@ -33,6 +33,18 @@ fn due(message: Message, attempts: u32) -> Due {
         give_up_at: noon() + TimeDelta::days(5),
         attempts,
     }
+}
+
+fn budget(is_over: bool) -> Message {
+    Message::Budget(Spending {
+        about: about(),
+        percent: 80,
+        used: "$41.00".to_owned(),
+        budget: "$50.00".to_owned(),
+        is_stopped: false,
+        period_end: noon(),
+        is_over,
+    })
 }
 
 fn all(token: &Token) -> Vec<(Message, super::letter::Letter)> {
@@ -64,6 +76,8 @@ fn all(token: &Token) -> Vec<(Message, super::letter::Letter)> {
             ends_at: noon(),
         },
         Message::AddressChanged,
+        budget(false),
+        budget(true),
     ];
     let written = messages.into_iter().map(|message| {
         let letter = texts.letter(&message, Some(token), noon());

@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::letter::{Block, Letter};
 use crate::catalogue::Catalogue;
 use crate::store::links::Purpose;
-use crate::store::mails::{About, Message};
+use crate::store::mails::{About, Message, Spending};
 use crate::web::token::Token;
 
 /// What the texts name.
@@ -46,17 +46,8 @@ impl Texts {
             }
             Message::Cancelled { about, ends_at } => self.cancelled(about, *ends_at, now),
             Message::AddressChanged => self.address_changed(),
-            Message::Budget {
-                about,
-                percent,
-                used,
-                budget,
-                is_stopped,
-                period_end,
-            } => {
-                let end = moment(*period_end);
-                self.budget(about, *percent, (used, budget), *is_stopped, &end)
-            }
+            Message::Budget(spending) if spending.is_over => self.budget_of_ended(spending),
+            Message::Budget(spending) => self.budget(spending),
         }
     }
 
@@ -236,21 +227,18 @@ impl Texts {
         self.letter_of("Your account has a new e-mail address", blocks)
     }
 
-    fn budget(
-        &self,
-        about: &About,
-        percent: u8,
-        (used, budget): (&str, &str),
-        is_stopped: bool,
-        end: &str,
-    ) -> Letter {
+    fn budget(&self, spending: &Spending) -> Letter {
+        let (about, percent) = (&spending.about, spending.percent);
         let plan = self.plan(about);
         let text = format!(
-            "Your subscription “{}” to {plan} comes to {used} so far. You set {budget} as its \
-             budget for the billing period that ends on {end}.",
-            about.name
+            "Your subscription “{}” to {plan} comes to {} so far. You set {} as its budget for the \
+             billing period that ends on {}.",
+            about.name,
+            spending.used,
+            spending.budget,
+            moment(spending.period_end)
         );
-        let then = match (percent, is_stopped) {
+        let then = match (percent, spending.is_stopped) {
             (100, true) => {
                 "Calls are refused from now on, as you wished. They work again when you raise the \
                  budget or let calls go on, and when the period ends."
@@ -270,6 +258,35 @@ impl Texts {
             vec![
                 Block::Text(text),
                 Block::Text(then.to_owned()),
+                self.page("See the subscription", about),
+                Block::Note(note.to_owned()),
+            ],
+        )
+    }
+
+    fn budget_of_ended(&self, spending: &Spending) -> Letter {
+        let (about, percent) = (&spending.about, spending.percent);
+        let plan = self.plan(about);
+        let text = format!(
+            "Your subscription “{}” to {plan} came to {} in the billing period that ended on {}. You \
+             had set {} as its budget.",
+            about.name,
+            spending.used,
+            moment(spending.period_end),
+            spending.budget
+        );
+        let note = "Usage is read once a day, and some calls are reported hours later: the last ones \
+                    of a period are known only after its end. Amounts are without tax.";
+        let subject = if percent == 100 {
+            format!("The budget for {plan} was used up")
+        } else {
+            format!("{percent} % of the budget for {plan} was used")
+        };
+        self.letter_of(
+            &subject,
+            vec![
+                Block::Text(text),
+                Block::Text("It is charged with that period’s invoice.".to_owned()),
                 self.page("See the subscription", about),
                 Block::Note(note.to_owned()),
             ],

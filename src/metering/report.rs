@@ -9,6 +9,7 @@ use super::{Metering, MeteringError, Outages, parallel, stamp, window};
 use crate::catalogue::StatusClass;
 use crate::config::Mode;
 use crate::outbound::CallError;
+use crate::store::settings::{self, REPORT_FROM};
 use crate::store::subscriptions::{Meter, Period, Subscription};
 use crate::store::usage::{Push, PushState};
 use crate::store::{StoreError, findings, looks, subscriptions, usage};
@@ -36,7 +37,8 @@ enum Step {
 
 impl Metering {
     /// Reports every metered subscription's current period. One that fails does not stop the
-    /// others, unless Stripe seems to be down; the answer names it.
+    /// others, unless Stripe seems to be down; the answer names it. Those that are left out then come
+    /// first in the next run, so that a few that always fail keep nobody else waiting.
     pub(super) fn report(
         &self,
         now: DateTime<Utc>,
@@ -44,13 +46,18 @@ impl Metering {
     ) -> Result<Reported, MeteringError> {
         let mut reported = Reported::default();
         let mut outages = Outages::default();
-        let (metered, unreadable) = self.store.read(|db| subscriptions::metered(db, now))?;
+        let (mut metered, unreadable) = self.store.read(|db| subscriptions::metered(db, now))?;
+        let left_out = self.store.read(|db| settings::get(db, REPORT_FROM))?;
+        if let Some(from) = &left_out {
+            let place = metered.partition_point(|subscription| subscription.id < *from);
+            metered.rotate_left(place);
+        }
+        let ids: Vec<String> = metered.iter().map(|it| it.id.clone()).collect();
         reported.problems.extend(
             unreadable
                 .into_iter()
                 .map(|row| format!("{} whose record makes no sense ({})", row.id, row.problem)),
         );
-        let all = metered.len();
         let results = parallel::map(
             metered,
             self.rules.concurrency,
@@ -69,9 +76,18 @@ impl Metering {
                     .push(format!("{id}: {}", error.in_words())),
             }
         }
-        if reported.subscriptions < all {
-            let rest = "the rest, because the other side seems to be down";
+        let next = ids.get(reported.subscriptions).cloned();
+        if next.is_some() {
+            let rest =
+                "the rest, because the other side seems to be down: it comes first next time";
             reported.problems.push(rest.to_owned());
+        }
+        if next != left_out && !dry_run {
+            let change = self.store.write(move |db| match next {
+                Some(next) => settings::set(db, REPORT_FROM, &next),
+                None => settings::remove(db, REPORT_FROM),
+            });
+            change.wait()?;
         }
         Ok(reported)
     }

@@ -59,6 +59,8 @@ impl Metering {
                 Err(error) => {
                     let problem = error.in_words();
                     closed.problems.push(format!("{}: {problem}", invoice.id));
+                    // Later, so that it keeps no other from being looked at.
+                    self.keep(invoice, now)?;
                 }
             }
             if outages.are_too_many() {

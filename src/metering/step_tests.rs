@@ -54,6 +54,26 @@ impl Bench {
         Self { server, scratch }
     }
 
+    /// Eight more subscriptions, each with a call on 10 March.
+    fn add_eight(&self) {
+        let change = self.scratch.store.write(|db| {
+            (2..=9).try_for_each(|number| {
+                let id = format!("sub_{number}");
+                subscriptions::save(db, &subscription(&id))?;
+                let day = Day {
+                    subscription_id: id,
+                    day: NaiveDate::from_ymd_opt(2026, 3, 10).unwrap(),
+                    calls: Calls {
+                        success: 1,
+                        ..Calls::default()
+                    },
+                };
+                usage::save_day(db, &day, at(3, 11, 0)).map(drop)
+            })
+        });
+        change.wait().unwrap();
+    }
+
     /// With March's draft, and a meter that takes reports and shows none of them yet.
     fn whose_meter_counts_later() -> Self {
         let bench = Self::start(|seen| match seen.target.as_str() {
@@ -217,33 +237,28 @@ fn two_processes_that_report_at_once_send_one_report() {
 #[test]
 fn while_stripe_is_down_only_a_few_reports_wait_for_it() {
     let bench = Bench::start(|_| with_header(503, "retry-after", "90", "{}"));
-    let change = bench.scratch.store.write(|db| {
-        for number in 2..=9 {
-            let id = format!("sub_{number}");
-            subscriptions::save(db, &subscription(&id))?;
-            let day = NaiveDate::from_ymd_opt(2026, 3, 10).unwrap();
-            let calls = Calls {
-                success: 1,
-                ..Calls::default()
-            };
-            let subscription_id = id;
-            usage::save_day(
-                db,
-                &Day {
-                    subscription_id,
-                    day,
-                    calls,
-                },
-                at(3, 11, 0),
-            )?;
-        }
-        Ok(())
-    });
-    change.wait().unwrap();
+    bench.add_eight();
     let metering = bench.metering(&bench.scratch.store);
     let reported = metering.report(at(3, 11, 1), false).unwrap();
     assert_eq!(bench.sent(METER_EVENTS, |_| String::new()).len(), 3);
     assert_eq!(reported.problems.len(), 4, "{:?}", reported.problems);
+}
+
+#[test]
+fn a_few_reports_that_always_fail_keep_no_other_waiting() {
+    let bench = Bench::start(|seen| {
+        let failing = ["=sub_1-", "=sub_2-", "=sub_3-"];
+        let fails = failing.iter().any(|id| seen.body.contains(id));
+        with_header(if fails { 503 } else { 200 }, "retry-after", "90", "{}")
+    });
+    bench.add_eight();
+    let metering = bench.metering(&bench.scratch.store);
+    let run = |hour| metering.report(at(3, 11, hour), false).unwrap();
+    assert_eq!(run(1).pushed, 0, "three fail, so Stripe seems to be down");
+    let again = run(2);
+    assert_eq!((again.subscriptions, again.pushed), (9, 6));
+    assert_eq!(run(3).problems.len(), 4, "from the beginning");
+    assert_eq!(run(4).problems.len(), 3, "and from where that ended");
 }
 
 #[test]

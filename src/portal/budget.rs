@@ -196,12 +196,17 @@ impl Budgeted<'_> {
         let amount = budget.amount;
         let used = self.spent.map_or(0, |spent| spent.used);
         let period_start = self.spent.map(|spent| spent.period.start);
+        let before = budget.ended.and_then(|ended| ended.used);
         Some(Set {
             amount: amount.to_string(),
             percent: budget::percent(amount.minor, used),
             reached: budget::reached(amount.minor, used),
             stops: budget.stops,
             is_stopped: period_start.is_some() && budget.stopped_period == period_start,
+            before: before.map(|minor| {
+                let used = Money { minor, ..amount };
+                (used.to_string(), budget::percent(amount.minor, minor))
+            }),
         })
     }
 }

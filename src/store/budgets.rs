@@ -1,7 +1,8 @@
 //! What consumers want to spend, and how far it is used.
 //!
 //! What is used follows from the days that were read, so a budget is weighed after each reading and
-//! when it is set ([`weigh`], [`set`]). Which thresholds of it are reached, the message that says so
+//! when it is set ([`weigh`], [`set`]), and once more when the usage of a period that has ended is
+//! settled ([`weigh_ended`]): its last calls are read after its end. Which thresholds of it are reached, the message that says so
 //! and the stop are written in one transaction: killed anywhere, a message is queued once, for the
 //! highest threshold that was newly reached. What was reached already when the budget was set is
 //! not told: its consumer saw it on the page.
@@ -13,7 +14,7 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row, named_params};
 
-use super::mails::{About, Message, Outbox};
+use super::mails::{About, Message, Outbox, Spending};
 use super::subscriptions::{Period, Subscription};
 use super::{StoreError, looks, seconds, time, usage};
 use crate::catalogue::money::{Currency, Money};
@@ -33,6 +34,38 @@ pub struct Budget {
     pub reached: u8,
     /// The start of the period in which access stops.
     pub stopped_period: Option<DateTime<Utc>>,
+    /// The period before the one that was weighed last.
+    pub ended: Option<Ended>,
+}
+
+/// How a budget stood at the end of a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    pub period_start: DateTime<Utc>,
+    /// The highest threshold that was reached in it, in percent; 0 for none.
+    pub reached: u8,
+    /// What it came to, in minor units; absent until its usage is settled.
+    pub used: Option<i64>,
+}
+
+impl Budget {
+    /// How it stands at the end of the period that was weighed last.
+    fn as_ended(&self) -> Option<Ended> {
+        let period_start = self.period_start?;
+        let known = self.ended.filter(|it| it.period_start == period_start);
+        Some(known.unwrap_or(Ended {
+            period_start,
+            reached: self.reached,
+            used: None,
+        }))
+    }
+
+    /// How it stood in the period that began then, if that was weighed.
+    fn ended_in(&self, period_start: DateTime<Utc>) -> Option<Ended> {
+        let ended = [self.as_ended(), self.ended];
+        let mut ended = ended.into_iter().flatten();
+        ended.find(|it| it.period_start == period_start)
+    }
 }
 
 /// What the running period comes to so far. Minor units.
@@ -62,12 +95,15 @@ pub fn spent(
     };
     let days = period.days(subscription.started_at);
     let calls = usage::total(db, &subscription.id, &days)?.billable(&model.billable);
-    let amount = |calls| price::invoice(model, calls).map_or(i64::MAX, |bill| bill.total.minor);
     Ok(Some(Spent {
         period,
-        used: amount(calls),
-        fee: amount(0),
+        used: amount(model, calls),
+        fee: amount(model, 0),
     }))
+}
+
+fn amount(model: &Model, calls: u64) -> i64 {
+    price::invoice(model, calls).map_or(i64::MAX, |bill| bill.total.minor)
 }
 
 /// Sets a budget and whether it stops access, or takes it away. Thresholds that are reached by now
@@ -95,6 +131,7 @@ pub fn set(
                 period_start: spent.map(|spent| spent.period.start),
                 reached: spent.map_or(0, |spent| budget::reached(amount.minor, spent.used)),
                 stopped_period: spent.and_then(|spent| stop(amount, stops, spent)),
+                ended: None,
             };
             save(db, &subscription.id, &wanted)?;
             wanted.stopped_period
@@ -130,14 +167,26 @@ pub fn weigh(
     let told = if is_same_period { known.reached } else { 0 };
     let told = told.max(budget::reached(minor, spent.fee));
     let reached = budget::reached(minor, spent.used).max(told);
+    let ended = if is_same_period {
+        known.ended
+    } else {
+        known.as_ended()
+    };
     let weighed = Budget {
         period_start: Some(spent.period.start),
         reached,
         stopped_period: stop(known.amount, known.stops, spent),
+        ended,
         ..known
     };
     if reached > told {
-        tell(db, subscription, &weighed, spent, outbox, now)?;
+        let news = News {
+            percent: reached,
+            spent,
+            is_stopped: weighed.stopped_period.is_some(),
+            is_over: false,
+        };
+        tell(db, subscription, &weighed, news, outbox, now)?;
     }
     save(db, &subscription.id, &weighed)?;
     let has_changed = weighed.stopped_period != known.stopped_period;
@@ -145,6 +194,46 @@ pub fn weigh(
         looks::ask(db, &subscription.id, now)?;
     }
     Ok(())
+}
+
+/// Weighs the budget for a period that has ended, in which `used` came together: its usage is settled
+/// now. A budget that was set after it has nothing to do with it. Doing it again changes nothing.
+pub fn weigh_ended(
+    db: &Connection,
+    subscription: &Subscription,
+    model: &Model,
+    (period, used): (Period, i64),
+    outbox: &Outbox,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let known = get(db, &subscription.id)?;
+    let Some(known) = known.filter(|known| known.amount.currency == model.currency) else {
+        return Ok(());
+    };
+    let Some(ended) = known.ended_in(period.start) else {
+        return Ok(());
+    };
+    let (minor, fee) = (known.amount.minor, amount(model, 0));
+    let told = ended.reached.max(budget::reached(minor, fee));
+    let reached = budget::reached(minor, used).max(told);
+    if reached > told {
+        let news = News {
+            percent: reached,
+            spent: Spent { period, used, fee },
+            is_stopped: false,
+            is_over: true,
+        };
+        tell(db, subscription, &known, news, outbox, now)?;
+    }
+    let weighed = Budget {
+        ended: Some(Ended {
+            reached,
+            used: Some(used),
+            ..ended
+        }),
+        ..known
+    };
+    save(db, &subscription.id, &weighed)
 }
 
 /// The period in which access stops. What is due without any call never stops it: the fee is paid.
@@ -163,37 +252,48 @@ fn agrees(subscription: &Subscription, is_stopped: bool) -> bool {
     }
 }
 
+/// What the holder of a budget is told.
+struct News {
+    percent: u8,
+    spent: Spent,
+    is_stopped: bool,
+    /// Whether the period has ended.
+    is_over: bool,
+}
+
 fn tell(
     db: &Connection,
     subscription: &Subscription,
-    weighed: &Budget,
-    spent: Spent,
+    budget: &Budget,
+    news: News,
     outbox: &Outbox,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
+    let period = news.spent.period;
     let used = Money {
-        minor: spent.used,
-        ..weighed.amount
+        minor: news.spent.used,
+        ..budget.amount
     };
-    let message = Message::Budget {
+    let message = Message::Budget(Spending {
         about: About {
             subscription_id: subscription.id.clone(),
             product_id: subscription.product_id.clone(),
             name: subscription.name.clone(),
         },
-        percent: weighed.reached,
+        percent: news.percent,
         used: used.to_string(),
-        budget: weighed.amount.to_string(),
-        is_stopped: weighed.stopped_period.is_some(),
-        period_end: spent.period.end,
-    };
+        budget: budget.amount.to_string(),
+        is_stopped: news.is_stopped,
+        period_end: period.end,
+        is_over: news.is_over,
+    });
     let cause = format!(
         "{}:{}:{}:{}:{}",
         subscription.id,
-        seconds(spent.period.start),
-        seconds(weighed.set_at),
-        weighed.amount.minor,
-        weighed.reached
+        seconds(period.start),
+        seconds(budget.set_at),
+        budget.amount.minor,
+        news.percent
     );
     outbox.put_notice(db, &subscription.user_id, &cause, &message, now)?;
     Ok(())
@@ -202,8 +302,10 @@ fn tell(
 fn save(db: &Connection, subscription_id: &str, budget: &Budget) -> Result<(), StoreError> {
     let mut statement = db.prepare_cached(
         "INSERT OR REPLACE INTO budgets
-         (subscription_id, amount, currency, stops, set_at, period_start, reached, stopped_period)
-         VALUES (:id, :amount, :currency, :stops, :set, :period, :reached, :stopped)",
+         (subscription_id, amount, currency, stops, set_at, period_start, reached, stopped_period,
+          ended_period, ended_reached, ended_used)
+         VALUES (:id, :amount, :currency, :stops, :set, :period, :reached, :stopped,
+          :ended_period, :ended_reached, :ended_used)",
     )?;
     statement.execute(named_params! {
         ":id": subscription_id,
@@ -214,6 +316,9 @@ fn save(db: &Connection, subscription_id: &str, budget: &Budget) -> Result<(), S
         ":period": budget.period_start.map(seconds),
         ":reached": budget.reached,
         ":stopped": budget.stopped_period.map(seconds),
+        ":ended_period": budget.ended.map(|ended| seconds(ended.period_start)),
+        ":ended_reached": budget.ended.map(|ended| ended.reached),
+        ":ended_used": budget.ended.and_then(|ended| ended.used),
     })?;
     Ok(())
 }
@@ -226,7 +331,8 @@ fn remove(db: &Connection, subscription_id: &str) -> Result<(), StoreError> {
 
 pub fn get(db: &Connection, subscription_id: &str) -> Result<Option<Budget>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT amount, currency, stops, set_at, period_start, reached, stopped_period
+        "SELECT amount, currency, stops, set_at, period_start, reached, stopped_period,
+             ended_period, ended_reached, ended_used
          FROM budgets WHERE subscription_id = ?1",
     )?;
     let mut rows = statement.query([subscription_id])?;
@@ -236,6 +342,13 @@ pub fn get(db: &Connection, subscription_id: &str) -> Result<Option<Budget>, Sto
 fn read(row: &Row<'_>) -> Result<Budget, StoreError> {
     let moment = |column: &str| -> Result<Option<DateTime<Utc>>, StoreError> {
         row.get::<_, Option<i64>>(column)?.map(time).transpose()
+    };
+    let ended = |period_start| -> Result<Ended, StoreError> {
+        Ok(Ended {
+            period_start,
+            reached: row.get("ended_reached")?,
+            used: row.get("ended_used")?,
+        })
     };
     let code: String = row.get("currency")?;
     let currency = Currency::parse(&code);
@@ -250,6 +363,7 @@ fn read(row: &Row<'_>) -> Result<Budget, StoreError> {
         period_start: moment("period_start")?,
         reached: row.get("reached")?,
         stopped_period: moment("stopped_period")?,
+        ended: moment("ended_period")?.map(ended).transpose()?,
     })
 }
 

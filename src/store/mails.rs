@@ -54,17 +54,24 @@ pub enum Message {
     },
     /// The account belongs to another address from now on; goes to the old one.
     AddressChanged,
-    /// A threshold of a budget is reached. Amounts are in words.
-    Budget {
-        #[serde(flatten)]
-        about: About,
-        percent: u8,
-        used: String,
-        budget: String,
-        /// Whether access stops because of it.
-        is_stopped: bool,
-        period_end: DateTime<Utc>,
-    },
+    /// A threshold of a budget is reached.
+    Budget(Spending),
+}
+
+/// How far a budget is used. Amounts are in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spending {
+    #[serde(flatten)]
+    pub about: About,
+    pub percent: u8,
+    pub used: String,
+    pub budget: String,
+    /// Whether access stops because of it.
+    pub is_stopped: bool,
+    pub period_end: DateTime<Utc>,
+    /// Whether that was found out after the end.
+    #[serde(default)]
+    pub is_over: bool,
 }
 
 /// The subscription that a message is about.
@@ -87,7 +94,7 @@ impl Message {
             Self::PaymentFailed { .. } => "payment_failed",
             Self::Cancelled { .. } => "cancelled",
             Self::AddressChanged => "address_changed",
-            Self::Budget { .. } => "budget",
+            Self::Budget(_) => "budget",
         }
     }
 
@@ -102,7 +109,7 @@ impl Message {
             | Self::PaymentFailed { .. }
             | Self::Cancelled { .. }
             | Self::AddressChanged
-            | Self::Budget { .. } => None,
+            | Self::Budget(_) => None,
         }
     }
 }

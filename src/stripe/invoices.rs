@@ -60,6 +60,8 @@ pub struct Invoice {
     pub auto_advance: bool,
     /// Absent of a draft.
     pub finalized_at: Option<DateTime<Utc>>,
+    /// When nothing was due on it any more: it was paid, voided or written off.
+    pub settled_at: Option<DateTime<Utc>>,
     pub total: i64,
     pub amount_due: i64,
     pub amount_paid: i64,
@@ -309,6 +311,16 @@ struct WireInvoice {
 #[derive(Deserialize, Default)]
 struct WireTransitions {
     finalized_at: Option<Moment>,
+    marked_uncollectible_at: Option<Moment>,
+    paid_at: Option<Moment>,
+    voided_at: Option<Moment>,
+}
+
+impl WireTransitions {
+    fn settled_at(&self) -> Option<DateTime<Utc>> {
+        let ends = [self.paid_at, self.voided_at, self.marked_uncollectible_at];
+        ends.into_iter().flatten().map(DateTime::from).min()
+    }
 }
 
 #[derive(Deserialize)]
@@ -338,6 +350,7 @@ impl From<WireInvoice> for Invoice {
             created: wire.created.into(),
             auto_advance: wire.auto_advance,
             finalized_at: wire.status_transitions.finalized_at.map(DateTime::from),
+            settled_at: wire.status_transitions.settled_at(),
             total: wire.total,
             amount_due: wire.amount_due,
             amount_paid: wire.amount_paid,

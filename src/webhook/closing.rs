@@ -57,6 +57,25 @@ impl Worker {
         Ok(())
     }
 
+    /// Whether Stripe left this draft behind while the subscription was unpaid, which it is no more,
+    /// and nobody here has seen that it was: we were down, or the store was lost. A metered one is
+    /// closed like any other.
+    pub(super) fn was_left_behind_unseen(
+        &self,
+        invoice: &stripe::Invoice,
+        record: &Subscription,
+    ) -> Result<bool, WorkError> {
+        let may_be = draft::is_left_behind(invoice)
+            && draft::is_collected_from(record)
+            && !record.drafts_left
+            && record.meter.is_none();
+        if !may_be {
+            return Ok(false);
+        }
+        let invoices = self.stripe.list_subscription_invoices(&record.id)?;
+        Ok(draft::is_of_unpaid_time(invoice, &invoices))
+    }
+
     /// Finalizes what Stripe drafted while the subscription was unpaid, once it is paid up: Stripe
     /// never does, and the consumer had those periods. Metered drafts get their usage first, so
     /// they are handed to the normal close. Says whether drafts may be left.

@@ -70,15 +70,30 @@ pub(super) fn is_left_behind(invoice: &stripe::Invoice) -> bool {
     invoice.status == Some(InvoiceStatus::Draft) && !invoice.auto_advance && !is_manual
 }
 
+/// Whether Stripe left the draft behind in unpaid time that is over: when it was made, an earlier one
+/// of the subscription's `invoices` was owed that has been settled since. A merchant who pauses
+/// collection leaves such drafts as well; what he wants of those is not for us to say.
+pub(super) fn is_of_unpaid_time(draft: &stripe::Invoice, invoices: &[stripe::Invoice]) -> bool {
+    let was_owed = |earlier: &stripe::Invoice| {
+        let is_owed_by = earlier.finalized_at.is_some_and(|at| at < draft.created);
+        is_owed_by && earlier.settled_at.is_some_and(|at| at > draft.created)
+    };
+    is_left_behind(draft) && invoices.iter().any(was_owed)
+}
+
 /// Whether the drafts that a subscription left behind while it was unpaid are to be finalized now:
 /// Stripe collects from it again.
 pub(super) fn are_due(subscription: &Subscription) -> bool {
+    subscription.drafts_left && is_collected_from(subscription)
+}
+
+/// Whether Stripe collects from the subscription, as far as its status says.
+pub(super) fn is_collected_from(subscription: &Subscription) -> bool {
     let status = subscription.stripe_status.as_deref().map(Status::parse);
-    subscription.drafts_left
-        && matches!(
-            status,
-            Some(Status::Active | Status::Trialing | Status::PastDue)
-        )
+    matches!(
+        status,
+        Some(Status::Active | Status::Trialing | Status::PastDue)
+    )
 }
 
 /// Whether Stripe may have made a draft between what we knew of a subscription and what we see
@@ -97,7 +112,7 @@ mod tests {
     use chrono::{DateTime, TimeDelta, Utc};
     use serde_json::json;
 
-    use super::{are_due, seen_too_late, to_close};
+    use super::{are_due, is_of_unpaid_time, seen_too_late, to_close};
     use crate::store::invoices::Invoice as Noted;
     use crate::store::subscriptions::Subscription;
     use crate::store::subscriptions::testing::subscription;
@@ -143,6 +158,37 @@ mod tests {
             record.drafts_left = left;
             record.stripe_status = Some(status.to_owned());
             assert_eq!(are_due(&record), due, "{status}");
+        }
+    }
+
+    fn invoice(created: i64, status: &str, transitions: &serde_json::Value) -> Invoice {
+        let invoice = json!({
+            "id": format!("in_{created}"), "status": status, "currency": "usd",
+            "billing_reason": "subscription_cycle", "status_transitions": transitions,
+            "period_start": 0, "period_end": created, "created": created,
+            "total": 0, "amount_due": 0, "amount_paid": 0, "lines": {"data": []},
+        });
+        serde_json::from_value(invoice).unwrap()
+    }
+
+    #[test]
+    fn a_draft_is_of_unpaid_time_where_an_earlier_invoice_was_owed_when_it_was_made() {
+        let draft = invoice(200, "draft", &json!({}));
+        for (transitions, expected) in [
+            (json!({"finalized_at": 100, "paid_at": 300}), true),
+            (json!({"finalized_at": 100, "voided_at": 300}), true),
+            (
+                json!({"finalized_at": 100, "marked_uncollectible_at": 300, "paid_at": 150}),
+                false,
+            ),
+            (json!({"finalized_at": 100, "paid_at": 100}), false),
+            (json!({"finalized_at": 100}), false),
+            (json!({"finalized_at": 250, "paid_at": 300}), false),
+            (json!({}), false),
+        ] {
+            let earlier = invoice(100, "paid", &transitions);
+            let is_of_it = is_of_unpaid_time(&draft, &[draft.clone(), earlier]);
+            assert_eq!(is_of_it, expected, "{transitions}");
         }
     }
 

@@ -283,12 +283,15 @@ impl Worker {
         let Some(subscription_id) = &invoice.subscription else {
             return Ok(Outcome::ignored("The invoice belongs to no subscription."));
         };
-        let record = match self.look(subscription_id, now)? {
+        let mut record = match self.look(subscription_id, now)? {
             Seen::Ours(record) => *record,
             Seen::Foreign(why) => return Ok(Outcome::ignored(why)),
         };
         let reason = record.reason.clone();
         let closing = self.to_be_closed(&invoice, &record, now)?;
+        if self.was_left_behind_unseen(&invoice, &record)? {
+            record.drafts_left = true;
+        }
         self.keep_seen(record, closing, now)?;
         Ok(Outcome::applied(reason))
     }

@@ -7,6 +7,7 @@ use tollhouse::sandbox::stripe::AfterRetries;
 use crate::browser::{Browser, Page};
 use crate::journey::{FAILS_LATER, GOOD_CARD, PASSWORD, buy, consumer, pay, sign_in, user_id};
 use crate::metering::{id, subscription};
+use crate::resync::delete_the_store;
 use crate::support::TestApp;
 
 /// Pays, and each payment is disputed as soon as it is made.
@@ -140,6 +141,42 @@ fn what_is_drafted_while_unpaid_is_finalized_once_it_is_paid_up() {
         late.pay_open_invoice();
     }
     late.check(200, "The subscription is in good standing.");
+}
+
+/// The product was down, or without its store, from before the subscription became unpaid until it was
+/// paid up.
+fn check_unseen_unpaid_time(loses_the_store: bool) {
+    let late = Bought::new("basic", FAILS_LATER);
+    late.app.advance(TimeDelta::days(33));
+    assert_eq!(late.status(), "past_due");
+    let owed = late.app.sandbox.stripe.objects("invoice");
+    let owed = owed.iter().find(|invoice| invoice["status"] == "open");
+    let to_pay = owed.unwrap()["hosted_invoice_url"].clone();
+    late.app.stop_product();
+    late.app.advance(TimeDelta::days(28));
+    assert_eq!((late.status().as_str(), late.drafts().len()), ("unpaid", 1));
+    let to_pay = late.browser.get(to_pay.as_str().unwrap());
+    pay(&to_pay, &late.browser, GOOD_CARD);
+    late.app.advance(TimeDelta::hours(2));
+    assert_eq!((late.status().as_str(), late.drafts().len()), ("active", 1));
+    if loses_the_store {
+        delete_the_store(&late.app);
+    }
+    late.app.restart_product();
+    late.app.settle();
+    late.app.advance(TimeDelta::minutes(2));
+    assert_eq!(late.drafts(), Vec::<Value>::new());
+    assert_eq!(late.app.call_api(&late.key), 200);
+}
+
+#[test]
+fn what_is_drafted_in_unpaid_time_is_finalized_though_nobody_was_there_to_see_it() {
+    check_unseen_unpaid_time(false);
+}
+
+#[test]
+fn what_is_drafted_in_unpaid_time_is_finalized_though_the_store_was_lost() {
+    check_unseen_unpaid_time(true);
 }
 
 #[test]

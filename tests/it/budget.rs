@@ -141,6 +141,30 @@ fn calls_work_again_when_the_period_turns() {
 }
 
 #[test]
+fn what_the_last_day_of_a_period_adds_is_told_after_its_end() {
+    let app = TestApp::start();
+    let (id, key) = with_payg(&app);
+    set_budget(&app, &id, "1.00", false);
+    use_calls(&app, &key, 400);
+    assert_eq!(about(&app, "50 % of the budget").len(), 1);
+    app.advance_to("2026-02-14T22:00:00Z");
+    app.send_calls(&key, 300, TimeDelta::hours(1));
+    app.advance_to("2026-02-15T02:00:00Z");
+    assert_eq!(about(&app, "budget").len(), 1, "the day may not be whole");
+    app.advance(TimeDelta::days(2));
+    let told = about(&app, "The budget for Pay as you go was used up");
+    assert_eq!(told.len(), 1);
+    assert_eq!(about(&app, "budget").len(), 2);
+    let page = subscription_page(&app, &id);
+    let budget = page.text("#budget");
+    assert!(budget.contains("0 % used"), "{budget}");
+    assert!(
+        budget.contains("The period before came to $1.05, 105 % of it."),
+        "{budget}"
+    );
+}
+
+#[test]
 fn a_stop_is_no_difference_between_stripe_and_apim() {
     let app = TestApp::start();
     let (id, key) = with_payg(&app);

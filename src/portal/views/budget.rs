@@ -25,6 +25,8 @@ pub struct Set {
     /// Whether access stops when it is used up.
     pub stops: bool,
     pub is_stopped: bool,
+    /// What the period before came to, and whole percents of the budget.
+    pub before: Option<(String, u64)>,
 }
 
 impl BudgetCard {
@@ -53,6 +55,9 @@ impl Set {
             (self.notice())
             p { strong { (self.amount) } " for each billing period, " (self.percent) " % used" }
             meter aria-label="Used" min="0" max="100" low="50" high="80" optimum="0" value=(percent) {}
+            @if let Some((used, percent)) = &self.before {
+                p #budget-before { "The period before came to " (used) ", " (percent) " % of it." }
+            }
             p.muted.small {
                 @if self.stops { "Calls are refused when it is used up. " }
                 @else { "Calls go on when it is used up, and are charged. " }
@@ -176,6 +181,7 @@ mod tests {
             reached,
             stops: true,
             is_stopped,
+            before: Some(("$51.00".to_owned(), 102)),
         };
         let html = set.render().into_string();
         assert!(html.contains(expected), "{html}");
@@ -183,6 +189,7 @@ mod tests {
             html.contains("120 % used") && html.contains("value=\"100\""),
             "{html}"
         );
+        assert!(html.contains("came to $51.00, 102 % of it."), "{html}");
     }
 
     #[test]

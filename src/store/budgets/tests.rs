@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use rusqlite::Connection;
 use tokio::sync::Notify;
 
-use super::{Budget, get, set, weigh};
+use super::{Budget, get, set, weigh, weigh_ended};
 use crate::catalogue::money::{Currency, Money};
 use crate::catalogue::{Catalogue, Model};
 use crate::lifecycle::Access;
@@ -152,6 +152,94 @@ fn a_new_period_begins_anew_and_one_that_is_not_known_yet_is_left_alone() {
         assert_eq!(bench.weigh(&turned, later), 1);
         let budget = bench.budget();
         assert_eq!((budget.reached, budget.stopped_period), (0, None));
+    });
+}
+
+impl Bench<'_> {
+    /// The same subscription in the period after March.
+    fn turned(&self) -> Subscription {
+        let end = self.subscription.period.unwrap().end;
+        let period = Period {
+            start: end,
+            end: end + TimeDelta::days(30),
+        };
+        Subscription {
+            period: Some(period),
+            ..self.subscription.clone()
+        }
+    }
+
+    /// Weighs March, twice, by what it came to; says how many messages were queued so far.
+    fn weigh_march(&self, used: i64) -> u64 {
+        let march = self.subscription.period.unwrap();
+        for _ in 0..2 {
+            let (model, spent) = (&self.model, (march, used));
+            let later = march.end + TimeDelta::hours(14);
+            weigh_ended(
+                self.db,
+                &self.subscription,
+                model,
+                spent,
+                &self.outbox,
+                later,
+            )
+            .unwrap();
+        }
+        counts(self.db).unwrap().waiting
+    }
+}
+
+#[test]
+fn what_the_last_calls_of_a_period_reach_is_told_once_it_is_settled() {
+    on("payg", |bench| {
+        bench.set(Some(1_000), true);
+        bench.check(3_334, 1, 50);
+        let later = now() + TimeDelta::days(30);
+        assert_eq!(bench.weigh(&bench.turned(), later), 1);
+        assert_eq!(bench.weigh_march(790), 1, "half of it was told");
+        assert_eq!(bench.weigh_march(1_040), 2);
+        let budget = bench.budget();
+        assert_eq!((budget.reached, budget.stopped_period), (0, None));
+        let ended = budget.ended.unwrap();
+        assert_eq!((ended.reached, ended.used), (100, Some(1_040)));
+        // The period that runs goes on as if nothing had happened.
+        assert_eq!(bench.weigh(&bench.turned(), later), 2);
+        assert_eq!(bench.budget().ended, Some(ended));
+    });
+}
+
+#[test]
+fn a_period_that_is_settled_before_the_next_one_is_weighed_is_told_once_too() {
+    on("payg", |bench| {
+        bench.set(Some(1_000), false);
+        bench.check(6_000, 1, 80);
+        assert_eq!(bench.weigh_march(1_040), 2);
+        let later = now() + TimeDelta::days(30);
+        assert_eq!(bench.weigh(&bench.turned(), later), 2);
+        assert_eq!(bench.weigh_march(1_040), 2);
+        assert_eq!(bench.budget().ended.unwrap().used, Some(1_040));
+    });
+}
+
+#[test]
+fn a_budget_that_was_set_after_a_period_has_nothing_to_do_with_it() {
+    on("payg", |bench| {
+        bench.set(Some(1_000), false);
+        let turned = bench.turned();
+        let money = Money {
+            currency: Currency::USD,
+            minor: 2_000,
+        };
+        let wanted = Some((money, false));
+        let later = now() + TimeDelta::days(30);
+        set(bench.db, &turned, &bench.model, wanted, later).unwrap();
+        assert_eq!(bench.weigh_march(9_000), 0);
+        assert_eq!(bench.budget().ended, None);
+        // And one that is set in it is told of what was not on the page then.
+        bench.use_up_to(4_000);
+        bench.set(Some(1_000), false);
+        assert_eq!(bench.weigh_march(700), 0, "more than half was used then");
+        assert_eq!(bench.weigh_march(900), 1);
     });
 }
 

@@ -165,7 +165,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Drafts of metered periods that nobody closes yet.
+    /// Drafts that nobody closes yet: of metered periods, and of unpaid time that is over.
     pub(super) fn compare_drafts(
         &self,
         repair: bool,
@@ -180,10 +180,11 @@ impl Worker {
                 let known = subscriptions::one(db, subscription_id)?.0.pop();
                 Ok((known, invoices::get(db, &invoice.id)?.is_some()))
             })?;
-            let to_close = known
-                .filter(|_| !noted)
-                .and_then(|known| draft::to_close(&invoice, &known, self.rules.backstop, now));
-            if to_close.is_none() {
+            let Some(known) = known.filter(|_| !noted) else {
+                continue;
+            };
+            let to_close = draft::to_close(&invoice, &known, self.rules.backstop, now);
+            if to_close.is_none() && !self.was_left_behind_unseen(&invoice, &known)? {
                 continue;
             }
             let line = format!(
