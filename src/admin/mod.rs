@@ -3,6 +3,7 @@
 mod auth;
 mod drafts;
 mod evidence;
+mod find;
 mod health;
 mod mail;
 mod metrics;
@@ -210,6 +211,7 @@ pub fn routes(admin: Admin) -> Router {
         .route("/metrics", get(show_metrics))
         .route("/invoices/{id}", get(evidence::show))
         .route("/invoices/{id}/days.csv", get(evidence::download))
+        .route("/subscriptions", get(find::show))
         .route("/subscriptions/{id}/days", get(evidence::show_days))
         .route("/inbox/retry", post(retry))
         .route("/inbox/dismiss", post(dismiss))

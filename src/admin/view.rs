@@ -5,6 +5,7 @@ mod invoices;
 mod mail;
 mod reconciliation;
 mod requests;
+mod subscriptions;
 mod tiles;
 mod usage;
 
@@ -14,7 +15,6 @@ use maud::{DOCTYPE, Markup, html};
 use super::Status;
 use crate::catalogue::evidence::{Sheet, SoFar};
 use crate::config::Mode;
-use crate::lifecycle::Access;
 use crate::store::invoices::{Invoice, State};
 use crate::store::reversals::Reversal;
 use crate::store::subscriptions::Subscription;
@@ -49,6 +49,17 @@ pub(super) fn status_page(status: &Status) -> Markup {
 /// The days behind an invoice.
 pub(super) fn invoice_page(sheet: &Sheet, now: DateTime<Utc>) -> Markup {
     frame(now, &invoices::content(sheet))
+}
+
+/// The subscriptions that were looked for.
+pub(super) fn found_page(
+    wanted: &str,
+    found: &[Subscription],
+    is_cut: bool,
+    reversals: &[Reversal],
+    now: DateTime<Utc>,
+) -> Markup {
+    frame(now, &subscriptions::found(wanted, found, is_cut, reversals))
 }
 
 /// The days of a period that runs.
@@ -115,8 +126,12 @@ fn content(status: &Status) -> Markup {
         (requests::section(status))
         (mail::section(&status.mail))
         (attention::newest_events(&status.events))
-        (subscriptions(&status.subscriptions, &status.reversals))
+        (subscriptions::section(&status.subscriptions, total(&status.access), &status.reversals))
     }
+}
+
+fn total(access: &[(String, u64)]) -> u64 {
+    access.iter().map(|(_, count)| count).sum()
 }
 
 /// The page in one sentence.
@@ -149,7 +164,7 @@ fn drafts(drafts: &[Invoice]) -> Markup {
                         tbody {
                             @for draft in drafts.iter().take(DRAFTS_SHOWN) {
                                 tr {
-                                    td { code { (draft.id) } }
+                                    td { (draft_name(draft)) }
                                     td { code { (draft.subscription_id) } }
                                     td { (day(draft.period.start)) " – " (day(draft.period.end)) }
                                     td { (badge(draft_standing(draft), draft.state.word())) }
@@ -162,6 +177,14 @@ fn drafts(drafts: &[Invoice]) -> Markup {
                 @if drafts.len() > DRAFTS_SHOWN { p { "And " (drafts.len() - DRAFTS_SHOWN) " more." } }
             }
         }
+    }
+}
+
+/// With the way to its days, once they were compared with Stripe.
+fn draft_name(draft: &Invoice) -> Markup {
+    let name = html! { code { (draft.id) } };
+    html! {
+        @if draft.ours.is_some() { a href={ "/invoices/" (draft.id) } { (name) } } @else { (name) }
     }
 }
 
@@ -210,54 +233,6 @@ fn draft_next(draft: &Invoice) -> String {
             "Closed once its usage has settled, on {}.",
             moment(draft.settles_at)
         ),
-    }
-}
-
-fn subscriptions(subscriptions: &[Subscription], reversals: &[Reversal]) -> Markup {
-    html! {
-        section #subscriptions {
-            h2 { "Subscriptions" }
-            @if subscriptions.is_empty() {
-                p.empty { "None yet." }
-            } @else {
-                div.scroll {
-                    table {
-                        thead { tr { th { "Subscription" } th { "Product" } th { "Stripe" } th { "Access" } th { "Why" } } }
-                        tbody { @for subscription in subscriptions { (subscription_row(subscription, reversals)) } }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn subscription_row(subscription: &Subscription, reversals: &[Reversal]) -> Markup {
-    let own = reversals
-        .iter()
-        .filter(|it| it.subscription_id == subscription.id);
-    let in_place = subscription.applied == Some(subscription.wanted);
-    let standing = match subscription.wanted {
-        _ if !in_place => Standing::Waiting,
-        Access::Active => Standing::Good,
-        Access::None | Access::Suspended | Access::Cancelled => Standing::Bad,
-    };
-    html! {
-        tr data-id=(subscription.id) {
-            td { bdi { (subscription.name) } br; code { (subscription.id) } }
-            td { (subscription.product_id) }
-            td {
-                (subscription.stripe_status.as_deref().unwrap_or("free"))
-                @if subscription.meter.is_some() {
-                    br; a href={ "/subscriptions/" (subscription.id) "/days" } { "days so far" }
-                }
-            }
-            td { (badge(standing, subscription.wanted.word())) @if !in_place { " not in place yet" } }
-            td {
-                (subscription.reason)
-                @for reversal in own { " " (reversal.sentence()) }
-                @if let Some(problem) = &subscription.problem { " " strong { (problem) } }
-            }
-        }
     }
 }
 

@@ -31,6 +31,8 @@ use super::money::Money;
 pub struct Sheet {
     pub invoice_id: String,
     pub subscription_id: String,
+    /// Whether it is no draft any more. The days of a draft are those of the last comparison.
+    pub is_final: bool,
     pub period_start: DateTime<Utc>,
     /// Exclusive.
     pub period_end: DateTime<Utc>,
@@ -155,6 +157,7 @@ mod tests {
         Sheet {
             invoice_id: "in_1".to_owned(),
             subscription_id: "sub_1".to_owned(),
+            is_final: true,
             period_start: "2026-01-31T10:00:00Z".parse().unwrap(),
             period_end: "2026-02-02T00:00:00Z".parse().unwrap(),
             ours: None,

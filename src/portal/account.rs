@@ -20,7 +20,7 @@ use crate::store::accounts::{self, Account};
 use crate::store::closings;
 use crate::store::delegations::Delegation;
 use crate::web::cookies::Cookie;
-use crate::web::extract::Form;
+use crate::web::extract::{Form, query_value};
 use crate::web::limits::{Source, TooMany};
 use crate::web::{ClientAddress, Failure, Now, page};
 
@@ -33,12 +33,6 @@ pub(super) const ATTEMPTS_PER_ACCOUNT: u32 = 20;
 /// Where the query's `next` leads.
 pub(super) fn next_in(query: Option<&str>) -> Option<Next> {
     Next::parse(&query_value(query, "next")?)
-}
-
-pub(super) fn query_value(query: Option<&str>, wanted: &str) -> Option<String> {
-    let mut pairs = form_urlencoded::parse(query?.as_bytes());
-    let (_, value) = pairs.find(|(name, _)| name == wanted)?;
-    Some(value.into_owned())
 }
 
 /// Why somebody is asked to sign in or up.

@@ -82,7 +82,7 @@ impl Portal {
         let subscription = self.own_subscription(&id, signed_in)?;
         let sheet = self.store.read(|db| evidence::sheet(db, invoice.as_str()));
         let sheet = sheet.map_err(Failure::internal)?;
-        let own = sheet.filter(|sheet| sheet.subscription_id == subscription.id);
+        let own = sheet.filter(|sheet| sheet.is_final && sheet.subscription_id == subscription.id);
         Ok((subscription, own.ok_or_else(not_found)?))
     }
 

@@ -11,13 +11,13 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::account::query_value;
 use super::apim_user::Ensured;
 use super::session::{self, FormGuard};
 use super::views::links::ButtonPage;
 use super::{Portal, register};
 use crate::store::accounts::Account;
 use crate::store::links::{self, Link, Purpose};
+use crate::web::extract::query_value;
 use crate::web::token::Token;
 use crate::web::{Failure, Viewer, page};
 

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::Portal;
-use super::account::{ATTEMPTS_PER_ADDRESS, next_in, query_value};
+use super::account::{ATTEMPTS_PER_ADDRESS, next_in};
 use super::credentials::{self, Email};
 use super::links::{LinkForm, button_page, look, mail_off, spent, token_in};
 use super::next::Next;
@@ -23,7 +23,7 @@ use crate::store::accounts::{self, Account};
 use crate::store::links::{self, Purpose};
 use crate::store::mails::Message;
 use crate::store::sessions;
-use crate::web::extract::Form;
+use crate::web::extract::{Form, query_value};
 use crate::web::limits::Source;
 use crate::web::token::Token;
 use crate::web::{ClientAddress, Failure, Now, Viewer, page};

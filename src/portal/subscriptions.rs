@@ -11,7 +11,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Portal;
-use super::account::query_value;
 use super::delivery::{Looker, sign_in_first};
 use super::developer_portal::ReturnPath;
 use super::next::Next;
@@ -29,7 +28,7 @@ use crate::store::cancellations::{self, Cancellation};
 use crate::store::checkouts::{self, Checkout};
 use crate::store::looks;
 use crate::store::subscriptions::{self, Period, Subscription};
-use crate::web::extract::{Form, Named};
+use crate::web::extract::{Form, Named, query_value};
 use crate::web::token::random_uuid;
 use crate::web::{ApiFailure, Failure, Now, not_found, page};
 

@@ -141,12 +141,17 @@ pub fn keep_lines(db: &Connection, invoice_id: &str, lines: &[Line]) -> Result<(
     Ok(())
 }
 
-/// What stands behind an invoice that is final; `None` for any other.
+/// What stands behind an invoice that is final, or a draft whose days are kept already; `None` for any
+/// other.
 pub fn sheet(db: &Connection, invoice_id: &str) -> Result<Option<Sheet>, StoreError> {
-    let found = invoices::get(db, invoice_id)?;
-    let Some(invoice) = found.filter(|invoice| invoice.state == State::Finalized) else {
+    let Some(invoice) = invoices::get(db, invoice_id)? else {
         return Ok(None);
     };
+    let header = header(db, invoice_id)?;
+    let is_final = invoice.state == State::Finalized;
+    if !is_final && header.is_none() {
+        return Ok(None);
+    }
     let code = invoice.currency.as_deref().unwrap_or_default();
     let currency = Currency::parse(code)
         .ok_or_else(|| StoreError::Nonsense(format!("the currency {code} of {invoice_id}")))?;
@@ -156,15 +161,15 @@ pub fn sheet(db: &Connection, invoice_id: &str) -> Result<Option<Sheet>, StoreEr
         amount: money(figures.amount),
     };
     let corrected = corrections::of_invoice(db, invoice_id)?.made;
-    let header = header(db, invoice_id)?;
     let days = days(db, invoice_id)?;
     let late = match &header {
-        Some((classes, _)) => late(db, &invoice.subscription_id, &days, classes)?,
-        None => Vec::new(),
+        Some((classes, _)) if is_final => late(db, &invoice.subscription_id, &days, classes)?,
+        Some(_) | None => Vec::new(),
     };
     Ok(Some(Sheet {
         invoice_id: invoice.id,
         subscription_id: invoice.subscription_id,
+        is_final,
         period_start: invoice.period.start,
         period_end: invoice.period.end,
         ours: invoice.ours.map(figures),
@@ -340,7 +345,9 @@ mod tests {
                 now(),
             )?;
             assert_eq!(kept, 15);
-            assert_eq!(sheet(db, "in_1")?, None, "it is not final");
+            invoices::save(db, &invoice(State::Held))?;
+            let draft = sheet(db, "in_1")?.unwrap();
+            assert_eq!((draft.is_final, draft.days.len()), (false, 3));
             invoices::save(db, &invoice(State::Finalized))?;
             let before = sheet(db, "in_1")?.unwrap();
             use_day(db, 2, 4, 0);
@@ -348,6 +355,7 @@ mod tests {
             Ok((before, sheet(db, "in_1")?.unwrap()))
         });
         let (before, after) = change.wait().unwrap();
+        assert!(before.is_final);
         assert_eq!(before.days.len(), 3, "also the day without calls");
         assert_eq!(before.days[0].read_at, Some(now()));
         assert_eq!(before.days[1].read_at, None);

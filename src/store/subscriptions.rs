@@ -229,6 +229,18 @@ pub fn newest(db: &Connection, limit: u32) -> Result<Vec<Subscription>, StoreErr
     )
 }
 
+/// Those in whose ids, name, product or holder's address the text stands, newest first, at most
+/// `limit`; ids are meant whole. All where there is no text.
+pub fn find(db: &Connection, text: &str, limit: u32) -> Result<Vec<Subscription>, StoreError> {
+    let condition = format!(
+        "?1 IN (subscription_id, customer_id, user_id)
+         OR instr(lower(name), lower(?1)) > 0 OR instr(lower(product_id), lower(?1)) > 0
+         OR user_id IN (SELECT user_id FROM accounts WHERE instr(lower(email), lower(?1)) > 0)
+         ORDER BY started_at DESC, subscription_id LIMIT {limit}"
+    );
+    select(db, &condition, text)
+}
+
 /// Those that could not be applied, the longest untouched first, at most `limit`.
 pub fn in_trouble(db: &Connection, limit: u32) -> Result<Vec<Subscription>, StoreError> {
     let condition = "problem IS NOT NULL ORDER BY updated_at, subscription_id LIMIT ?1";

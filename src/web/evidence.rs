@@ -70,8 +70,14 @@ fn figures(sheet: &Sheet) -> Markup {
         )
     };
     html! {
+        @if !sheet.is_final {
+            p.alert.warn #draft {
+                "This invoice is a draft. These are the days of its last comparison with Stripe; they are read again before it "
+                "is made final, and what is known then is what it bills."
+            }
+        }
         dl.details {
-            div #billed { dt { "Billed by Stripe for usage" } dd { (words(sheet.stripes)) } }
+            @if sheet.is_final { div #billed { dt { "Billed by Stripe for usage" } dd { (words(sheet.stripes)) } } }
             div #counted { dt { "By the days below" } dd { (words(sheet.ours)) } }
         }
         @if let Some(problem) = &sheet.problem { p.alert.bad #difference { (problem) } }

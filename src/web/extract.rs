@@ -100,6 +100,13 @@ fn bad_json(rejection: JsonRejection) -> Failure {
         .cause(rejection)
 }
 
+/// The first value of this name in a query.
+pub fn query_value(query: Option<&str>, wanted: &str) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(query?.as_bytes());
+    let (_, value) = pairs.find(|(name, _)| name == wanted)?;
+    Some(value.into_owned())
+}
+
 fn unreadable(status: StatusCode, what: &str) -> Failure {
     let (code, title) = match status {
         StatusCode::PAYLOAD_TOO_LARGE => ("too_large", format!("The {what} is too large")),

@@ -8,7 +8,6 @@ use tollhouse::sandbox::journal::Side;
 
 use crate::journey::{GOOD_CARD, buy, consumer, user_id};
 use crate::resync::delete_the_store;
-use crate::status::press;
 use crate::support::TestApp;
 
 /// What the usage on all invoices of a subscription comes to: calls, and minor units.
@@ -52,7 +51,7 @@ fn meter_events(app: &TestApp) -> usize {
 }
 
 /// A new app in which somebody has just bought Pay as you go, with the key.
-fn with_payg(time: &str) -> (TestApp, String) {
+pub(crate) fn with_payg(time: &str) -> (TestApp, String) {
     let app = TestApp::start_at(time);
     let browser = consumer(&app, "payg@example.com");
     let key = buy(&app, &browser, "payg", GOOD_CARD);
@@ -367,123 +366,6 @@ fn what_was_given_away_while_collection_was_paused_is_left_to_a_person() {
     assert!(changes.is_empty(), "nobody is charged: {changes:#?}");
 }
 
-/// Pay as you go with 1,000 calls in a period that has ended, and somebody who has told its meter
-/// 5,000, so many seconds before the end.
-fn with_a_meddler(seconds: i64) -> TestApp {
-    let (app, key) = with_payg("2026-01-15T10:20:30Z");
-    app.send_calls(&key, 1_000, TimeDelta::days(20));
-    let end = period_end(&app);
-    app.advance(end - app.now() + TimeDelta::minutes(10));
-    app.advance(TimeDelta::hours(11));
-    let customer = subscription(&app)["customer"].as_str().unwrap().to_owned();
-    let moment = (end.timestamp() - seconds).to_string();
-    let fields = [
-        ("event_name", "tollhouse_payg_calls"),
-        ("timestamp", moment.as_str()),
-        ("payload[stripe_customer_id]", customer.as_str()),
-        ("payload[value]", "5000"),
-    ];
-    app.ask_stripe("POST", "/v1/billing/meter_events", &fields);
-    app.advance(TimeDelta::hours(6));
-    assert_eq!(app.metric("tollhouse_held_invoices"), 1);
-    app
-}
-
-fn last_invoice(app: &TestApp) -> Value {
-    app.stripe("/v1/invoices")["data"][0].clone()
-}
-
-#[test]
-fn an_invoice_that_differs_from_our_figures_is_held_and_shown_and_ends_at_the_backstop() {
-    let app = with_a_meddler(1);
-    let drafts = app.status_page("/").text("#drafts");
-    assert!(
-        drafts.contains("5000") && drafts.contains("1000"),
-        "{drafts}"
-    );
-    assert_eq!(last_invoice(&app)["status"], "draft");
-    assert!(!app.reconcile(Scope::Recent).agrees());
-    assert_eq!(app.metric("tollhouse_reconcile_agrees"), 0);
-    app.advance(TimeDelta::days(2));
-    assert_eq!(last_invoice(&app)["status"], "paid");
-    assert_eq!(app.metric("tollhouse_held_invoices"), 0);
-}
-
-#[test]
-fn a_held_invoice_is_exact_after_its_usage_is_reported_again() {
-    let app = with_a_meddler(7_200);
-    press(&app, &app.status_page("/"), "[action='/drafts/report']");
-    app.advance(TimeDelta::hours(1));
-    assert_eq!(app.metric("tollhouse_held_invoices"), 0);
-    assert_eq!(billed(&app, id(&subscription(&app))), (1_000, 150));
-}
-
-#[test]
-fn a_held_invoice_is_finalized_as_it_is_where_an_operator_says_so() {
-    let app = with_a_meddler(1);
-    press(&app, &app.status_page("/"), "[action='/drafts/finalize']");
-    assert_eq!(app.metric("tollhouse_held_invoices"), 0);
-    let invoice = last_invoice(&app);
-    assert_ne!(invoice["status"], "draft");
-    assert_eq!(invoice["total"], 750, "5,000 calls");
-    let page = app.status_page(&format!("/invoices/{}", id(&invoice)));
-    let text = page.text("main");
-    assert!(text.contains("Finalized all the same, as"), "{text}");
-    assert_eq!(page.status, 200);
-}
-
-/// Somebody adds a second plan to the subscription in Stripe's Dashboard.
-#[test]
-fn a_draft_with_a_line_that_no_days_explain_is_held_and_names_it() {
-    let (app, key) = with_payg("2026-01-15T10:20:30Z");
-    app.send_calls(&key, 1_000, TimeDelta::days(20));
-    app.advance(TimeDelta::days(10));
-    let prices = app.stripe("/v1/prices?limit=100");
-    let mut prices = prices["data"].as_array().unwrap().iter();
-    let is_basic = |price: &&Value| {
-        let key = price["lookup_key"].as_str();
-        key.is_some_and(|key| key.contains("basic"))
-    };
-    let basic = id(prices.find(is_basic).unwrap());
-    let path = format!("/v1/subscriptions/{}", id(&subscription(&app)));
-    app.ask_stripe("POST", &path, &[("items[0][price]", basic)]);
-    app.advance(period_end(&app) - app.now() + TimeDelta::hours(14));
-    assert_eq!(app.metric("tollhouse_held_invoices"), 1);
-    let drafts = app.status_page("/").text("#drafts");
-    assert!(drafts.contains("The draft has the line"), "{drafts}");
-    assert!(
-        drafts.contains("was the plan changed at Stripe?"),
-        "{drafts}"
-    );
-    press(&app, &app.status_page("/"), "[action='/drafts/finalize']");
-    assert_eq!(app.metric("tollhouse_held_invoices"), 0);
-    assert_eq!(last_invoice(&app)["status"], "paid");
-    let repaired = app.repair(Scope::Recent, false);
-    assert!(!repaired.agrees(), "a person has to see to the line");
-    let changes = app.sandbox.stripe.objects("customer_balance_transaction");
-    assert!(
-        changes.is_empty(),
-        "its fee is not taken back: {changes:#?}"
-    );
-}
-
-/// Stripe leaves open whether a draft follows its meter before it is finalized.
-#[test]
-fn a_draft_that_stands_still_is_finalized_all_the_same_and_bills_every_call() {
-    let (app, key) = with_payg("2026-01-15T10:20:30Z");
-    app.console(
-        "/api/lag",
-        &serde_json::json!({"drafts_stand_still": true, "reports_seconds": 8 * 3_600}),
-    );
-    app.send_calls(&key, 1_000, TimeDelta::days(30));
-    app.advance(period_end(&app) - app.now() + TimeDelta::hours(13));
-    assert_eq!(app.metric("tollhouse_held_invoices"), 0);
-    let invoice = &app.stripe("/v1/invoices")["data"][0];
-    assert_eq!(invoice["status"], "paid", "long before the backstop");
-    app.advance(TimeDelta::days(1));
-    assert_eq!(billed(&app, id(&subscription(&app))), (1_000, 150));
-}
-
 /// Pay as you go lets 200 calls a minute through.
 #[test]
 fn blocked_calls_cost_nothing() {
@@ -491,111 +373,6 @@ fn blocked_calls_cost_nothing() {
     app.send_calls(&key, 250, TimeDelta::zero());
     app.advance(period_end(&app) - app.now() + TimeDelta::days(2));
     assert_eq!(billed(&app, id(&subscription(&app))), (200, 30));
-}
-
-/// Log Analytics is asked, delivers twice, late, and once only in part.
-#[test]
-fn a_month_is_billed_to_the_call_from_log_analytics() {
-    let app = TestApp::start_with(
-        "2026-01-15T10:20:30Z",
-        &[("metering", "source = \"log-analytics\"")],
-    );
-    let browser = consumer(&app, "payg@example.com");
-    let key = buy(&app, &browser, "payg", GOOD_CARD);
-    app.console(
-        "/api/lag",
-        &serde_json::json!({"logs_duplicated": true, "logs_seconds": 2 * 3_600}),
-    );
-    app.send_calls(&key, 1_000, TimeDelta::days(30));
-    app.send_calls(&key, 230, TimeDelta::zero());
-    app.send_calls("no-such-key", 70, TimeDelta::days(20));
-    app.play(Kind::PartialAnswer, Side::Azure, "POST", "/query", 3);
-    let end = period_end(&app);
-    app.advance(end - app.now() - TimeDelta::minutes(1));
-    app.send_calls(&key, 50, TimeDelta::zero());
-    app.advance(TimeDelta::days(3));
-    assert_eq!(app.requests(Side::Azure, "GET", "/reports/").len(), 0);
-    // Of the 231 calls of the first minute, Pay as you go lets 200 through.
-    let subscription = subscription(&app);
-    let served = app.sandbox.azure.usage()[id(&subscription)];
-    assert_eq!((served.success, served.blocked), (1_249, 31));
-    assert_eq!(billed(&app, id(&subscription)), (1_249, 187));
-}
-
-/// The alerts of one kind.
-fn alerts(app: &TestApp, kind: &str) -> i64 {
-    app.metric(&format!("tollhouse_usage_alerts{{kind=\"{kind}\"}}"))
-}
-
-#[test]
-fn a_source_that_loses_calls_is_seen_by_the_other() {
-    let app = TestApp::start_with(
-        "2026-01-15T10:20:30Z",
-        &[("metering", "cross_check = \"log-analytics\"")],
-    );
-    let browser = consumer(&app, "payg@example.com");
-    let key = buy(&app, &browser, "payg", GOOD_CARD);
-    app.send_calls(&key, 1_000, TimeDelta::days(4));
-    app.advance(TimeDelta::days(4));
-    assert_eq!(alerts(&app, "difference"), 0);
-    app.console("/api/lag", &serde_json::json!({"logs_lost_percent": 10}));
-    app.send_calls(&key, 1_000, TimeDelta::days(4));
-    app.advance(TimeDelta::days(4));
-    assert!(alerts(&app, "difference") > 0);
-    let found = app.status_page("/").text("#usage-findings");
-    assert!(found.contains("Log Analytics"), "{found}");
-    app.advance(period_end(&app) - app.now() + TimeDelta::days(2));
-    let billed = billed(&app, id(&subscription(&app)));
-    assert_eq!(billed, (2_000, 300), "by the first source");
-}
-
-#[test]
-fn a_source_that_is_down_for_36_days_alerts_and_what_is_left_is_filled_in() {
-    let (app, key) = with_payg("2026-01-15T10:20:30Z");
-    app.advance(TimeDelta::days(2));
-    assert_eq!(alerts(&app, "unanswered"), 0);
-    app.play(Kind::Nonsense, Side::Azure, "GET", "/reports/", 1_000_000);
-    app.send_calls(&key, 3_600, TimeDelta::days(36));
-    app.advance(TimeDelta::days(37));
-    assert_eq!(alerts(&app, "unanswered"), 1);
-    assert_eq!(app.metric("tollhouse_usage_job_complete"), 0);
-    app.sandbox.faults.clear();
-    app.advance(TimeDelta::days(1));
-    assert_eq!(alerts(&app, "unanswered"), 0);
-    assert!(alerts(&app, "missed") > 0);
-    assert_eq!(app.metric("tollhouse_usage_job_complete"), 1);
-}
-
-#[test]
-fn a_source_that_has_nothing_of_anybody_where_it_had_calls_is_asked_again() {
-    let (app, key) = with_payg("2026-01-15T10:20:30Z");
-    let late = serde_json::json!({"late_percent": 50, "late_seconds": 10 * 3_600});
-    app.console("/api/lag", &late);
-    app.advance_to("2026-02-14T20:00:00Z");
-    app.send_calls(&key, 100, TimeDelta::zero());
-    app.advance_to("2026-02-15T11:59:00Z");
-    // The first is turned down, because the token of the night has expired.
-    app.play(Kind::EmptyAnswer, Side::Azure, "GET", "/reports/", 2);
-    app.advance(TimeDelta::minutes(2));
-    assert_eq!(alerts(&app, "unanswered"), 1);
-    app.advance(TimeDelta::hours(1));
-    assert_eq!(alerts(&app, "unanswered"), 0);
-    app.advance(TimeDelta::days(2));
-    assert_eq!(billed(&app, id(&subscription(&app))), (100, 15));
-}
-
-#[test]
-fn nothing_of_anybody_after_a_week_with_calls_alerts_and_no_calls_of_one_does_not() {
-    let (app, key) = with_payg("2026-01-15T10:20:30Z");
-    app.send_calls(&key, 1_000, TimeDelta::days(10));
-    app.advance(TimeDelta::days(9));
-    assert_eq!(alerts(&app, "silent"), 0);
-    app.sandbox.azure.set_reports_lag(TimeDelta::days(20));
-    app.send_calls(&key, 500, TimeDelta::days(5));
-    app.advance(TimeDelta::days(4));
-    assert!(alerts(&app, "silent") > 0);
-    assert_eq!(alerts(&app, "unanswered"), 0, "it does answer");
-    assert_eq!(app.metric("tollhouse_usage_job_complete"), 1);
 }
 
 #[test]

@@ -261,3 +261,44 @@ fn no_page_loads_anything_from_elsewhere_and_none_may_be_framed() {
         );
     }
 }
+
+#[test]
+fn subscriptions_are_found_by_what_is_known_of_them() {
+    let app = TestApp::start();
+    for (email, product) in [("ada@example.com", "payg"), ("bob@example.com", "basic")] {
+        let browser = consumer(&app, email);
+        buy(&app, &browser, product, GOOD_CARD);
+    }
+    let found = |text: &str| {
+        let text: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        let page = get(
+            &app,
+            &format!("/subscriptions?find={text}"),
+            Some(STATUS_PASSWORD),
+        );
+        assert_eq!(page.status, 200, "{text}");
+        page.text("#subscriptions")
+    };
+    let subscriptions = app.sandbox.stripe.objects("subscription");
+    let payg = subscriptions
+        .iter()
+        .find(|it| it["metadata"]["apim_product_id"] == "payg")
+        .unwrap();
+    let (id, customer) = (
+        payg["id"].as_str().unwrap(),
+        payg["customer"].as_str().unwrap(),
+    );
+    let user = user_id(&app, "ada@example.com");
+    for text in ["ADA@", " my payg ", "PAYG", id, customer, &user] {
+        let shown = found(text);
+        assert!(shown.contains("1 found."), "{text}: {shown}");
+        assert!(shown.contains(id), "{text}: {shown}");
+    }
+    assert!(found("example.com").contains("2 found."));
+    assert!(found("").contains("2 found."));
+    for text in ["nobody", "%", "_", "'; DROP TABLE", &id[..id.len() - 1]] {
+        assert!(found(text).contains("None found."), "{text}");
+    }
+    assert!(get(&app, "/", Some(STATUS_PASSWORD)).has("form.find"));
+    assert_eq!(get(&app, "/subscriptions", None).status, 401);
+}
