@@ -411,6 +411,19 @@ fn the_connection_is_encrypted_with_starttls_and_its_certificate_checked() {
 }
 
 #[test]
+fn the_connection_is_encrypted_from_its_first_byte_where_the_server_wants_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = folder.path().join("authority.pem");
+    std::fs::write(&authority, mail::CERTIFICATE).unwrap();
+    let authority = format!("root_certificates = \"{}\"", authority.display());
+    let secured: &[(&str, &str)] = &[("mail", "security = \"tls\""), ("mail", &authority)];
+    let app = TestApp::start_with("2026-01-15T10:20:30Z", secured);
+    app.sandbox.mail.encrypt_at_once();
+    consumer(&app, ADA);
+    assert!(last(&app, ADA).encrypted);
+}
+
+#[test]
 fn a_wrong_mail_password_delays_and_shows() {
     let app = TestApp::start_with("2026-01-15T10:20:30Z", &[("mail", "password = \"wrong\"")]);
     consumer(&app, ADA);

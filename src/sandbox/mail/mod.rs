@@ -11,7 +11,7 @@ mod session;
 mod tls;
 
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -60,6 +60,7 @@ pub struct MailServer {
     journal: Arc<Journal>,
     received: Arc<Mutex<Vec<Received>>>,
     sessions: Arc<AtomicUsize>,
+    is_encrypted_at_once: Arc<AtomicBool>,
 }
 
 impl MailServer {
@@ -70,7 +71,13 @@ impl MailServer {
             journal,
             received: Arc::default(),
             sessions: Arc::default(),
+            is_encrypted_at_once: Arc::default(),
         }
+    }
+
+    /// Has callers begin with TLS from now on, as servers do on port 465 (RFC 8314, 3.3).
+    pub fn encrypt_at_once(&self) {
+        self.is_encrypted_at_once.store(true, Ordering::Relaxed);
     }
 
     /// What was taken so far, the oldest first.
@@ -108,7 +115,11 @@ impl MailServer {
         caller.set_nonblocking(false)?;
         caller.set_read_timeout(Some(LONGEST_SILENCE))?;
         caller.set_write_timeout(Some(LONGEST_SILENCE))?;
-        session::Session::new(self, caller).run()
+        let session = session::Session::new(self, caller);
+        if self.is_encrypted_at_once.load(Ordering::Relaxed) {
+            return session.encrypted()?.run();
+        }
+        session.run()
     }
 
     fn keep(&self, from: &str, to: &str, encrypted: bool, raw: &str) {

@@ -124,6 +124,16 @@ impl<'a> Session<'a> {
     /// Whatever was said before encryption is forgotten, also what a caller sent ahead.
     fn encrypt(&mut self) -> io::Result<()> {
         self.write("220 2.0.0 Go ahead")?;
+        self.go_on_encrypted()
+    }
+
+    /// The same conversation over TLS, before anything was said.
+    pub(super) fn encrypted(mut self) -> io::Result<Self> {
+        self.go_on_encrypted()?;
+        Ok(self)
+    }
+
+    fn go_on_encrypted(&mut self) -> io::Result<()> {
         let Stream::Plain(plain) = std::mem::replace(&mut self.stream, Stream::Gone) else {
             return Ok(());
         };
