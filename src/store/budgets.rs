@@ -186,7 +186,7 @@ pub fn weigh(
             is_stopped: weighed.stopped_period.is_some(),
             is_over: false,
         };
-        tell(db, subscription, &weighed, news, outbox, now)?;
+        tell(db, subscription, &weighed, &news, outbox, now)?;
     }
     save(db, &subscription.id, &weighed)?;
     let has_changed = weighed.stopped_period != known.stopped_period;
@@ -223,7 +223,7 @@ pub fn weigh_ended(
             is_stopped: false,
             is_over: true,
         };
-        tell(db, subscription, &known, news, outbox, now)?;
+        tell(db, subscription, &known, &news, outbox, now)?;
     }
     let weighed = Budget {
         ended: Some(Ended {
@@ -265,7 +265,7 @@ fn tell(
     db: &Connection,
     subscription: &Subscription,
     budget: &Budget,
-    news: News,
+    news: &News,
     outbox: &Outbox,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {

@@ -310,15 +310,19 @@ struct WireInvoice {
 
 #[derive(Deserialize, Default)]
 struct WireTransitions {
-    finalized_at: Option<Moment>,
-    marked_uncollectible_at: Option<Moment>,
-    paid_at: Option<Moment>,
-    voided_at: Option<Moment>,
+    #[serde(rename = "finalized_at")]
+    finalized: Option<Moment>,
+    #[serde(rename = "marked_uncollectible_at")]
+    written_off: Option<Moment>,
+    #[serde(rename = "paid_at")]
+    paid: Option<Moment>,
+    #[serde(rename = "voided_at")]
+    voided: Option<Moment>,
 }
 
 impl WireTransitions {
     fn settled_at(&self) -> Option<DateTime<Utc>> {
-        let ends = [self.paid_at, self.voided_at, self.marked_uncollectible_at];
+        let ends = [self.paid, self.voided, self.written_off];
         ends.into_iter().flatten().map(DateTime::from).min()
     }
 }
@@ -349,7 +353,7 @@ impl From<WireInvoice> for Invoice {
             period_end: wire.period_end.into(),
             created: wire.created.into(),
             auto_advance: wire.auto_advance,
-            finalized_at: wire.status_transitions.finalized_at.map(DateTime::from),
+            finalized_at: wire.status_transitions.finalized.map(DateTime::from),
             settled_at: wire.status_transitions.settled_at(),
             total: wire.total,
             amount_due: wire.amount_due,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What the first 200 seeds come across, all together.
+/// What the seeds that every change walks come across, all together.
 pub(crate) const SEEN: [&[&str]; 7] = [
     &BY_CONSUMERS,
     &BY_OPERATORS,

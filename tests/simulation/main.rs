@@ -2,7 +2,8 @@
 //! at Stripe and Azure, and between which two effects the product is killed.
 //!
 //! `SEED=7 cargo test --test simulation` walks one seed, the same way each time. `SEEDS=10000`
-//! walks as many, `SEEDS=3000..10000` the rest of them; without either it is the first 200.
+//! walks as many, `SEEDS=3000..10000` the rest of them; without either it is the 200 short ones and
+//! the first of the long ones.
 
 #![cfg(test)]
 
@@ -30,8 +31,10 @@ use walk::Walk;
 use wire::Journal;
 use world::Ground;
 
-/// How many seeds are walked when nobody asks for more.
-const SEEDS: u64 = 200;
+/// The first seeds last a week or two, mostly: every change walks them, and nobody likes to wait.
+const SHORT_SEEDS: u64 = 200;
+/// How many of the others, which last for months, are walked when nobody asks for more.
+const LONG_SEEDS: u64 = 80;
 /// How many steps before a failure are shown.
 const SHOWN: usize = 40;
 /// After how many seeds a long run says how far it has come.
@@ -87,27 +90,26 @@ fn number(text: &str) -> u64 {
     text.parse().expect("a number")
 }
 
-/// The seeds to walk.
-fn seeds() -> Range<u64> {
+/// The seeds to walk, a stretch at a time.
+fn stretches() -> Vec<Range<u64>> {
     if let Some(seed) = asked("SEED") {
-        let seed = number(&seed);
-        return seed..seed + 1;
+        let only = number(&seed)..number(&seed) + 1;
+        return vec![only];
     }
     let Some(seeds) = asked("SEEDS") else {
-        return 0..SEEDS;
+        return vec![0..SHORT_SEEDS, SHORT_SEEDS..SHORT_SEEDS + LONG_SEEDS];
     };
-    match seeds.split_once("..") {
+    vec![match seeds.split_once("..") {
         Some((first, end)) => number(first)..number(end),
         None => 0..number(&seeds),
-    }
+    }]
 }
 
-#[test]
-fn whatever_goes_wrong_all_is_well_in_the_end() {
-    let seeds = seeds();
+/// Walks all seeds of a stretch. Gives what was done, and the seeds that failed.
+fn walk(seeds: &Range<u64>) -> (Journal, Vec<u64>) {
     let started = std::time::Instant::now();
     let next = AtomicU64::new(seeds.start);
-    let failures = Mutex::new(Vec::new());
+    let failed = Mutex::new(Vec::new());
     let totals = Mutex::new(Journal::default());
     std::thread::scope(|scope| {
         for _ in 0..THREADS.min(usize::try_from(seeds.end - seeds.start).unwrap()) {
@@ -119,17 +121,13 @@ fn whatever_goes_wrong_all_is_well_in_the_end() {
                         return;
                     }
                     let (journal, walked) = try_seed(&ground, seed);
-                    let mut totals = totals.lock().unwrap();
-                    totals.requests += journal.requests;
-                    totals.troubles += journal.troubles;
-                    totals.kills += journal.kills;
-                    totals.seen.add(&journal.seen);
+                    totals.lock().unwrap().add(&journal);
                     match walked {
-                        Ok(met) => totals.seen.add(&met),
+                        Ok(met) => totals.lock().unwrap().seen.add(&met),
                         Err(failure) => {
                             // At once: whoever walks thousands need not wait for their end.
                             failure.show();
-                            failures.lock().unwrap().push(seed);
+                            failed.lock().unwrap().push(seed);
                         }
                     }
                     if (seed + 1).is_multiple_of(STRETCH) {
@@ -142,29 +140,38 @@ fn whatever_goes_wrong_all_is_well_in_the_end() {
     });
     let totals = totals.into_inner().unwrap();
     println!(
-        "{} seeds in {:.1} s: {} requests of the product, {} of them troubled; killed {} times",
+        "{} seeds in {:.1} s: {} requests of the product, {} of them troubled; killed {} times; \
+         {} months of subscriptions, {} closed periods compared",
         seeds.end - seeds.start,
         started.elapsed().as_secs_f32(),
         totals.requests,
         totals.troubles,
         totals.kills,
+        totals.seen.months(),
+        totals.seen.closed_periods,
     );
-    let coverage = totals.seen;
-    println!(
-        "{} months of subscriptions, {} a seed; {} closed periods compared",
-        coverage.months(),
-        coverage.months() / (seeds.end - seeds.start),
-        coverage.closed_periods,
-    );
-    println!("they came across {coverage}");
-    let failed: Vec<u64> = failures.into_inner().unwrap();
+    (totals, failed.into_inner().unwrap())
+}
+
+#[test]
+fn whatever_goes_wrong_all_is_well_in_the_end() {
+    let stretches = stretches();
+    let mut seen = Coverage::default();
+    let mut failed = Vec::new();
+    for stretch in &stretches {
+        let (totals, failed_too) = walk(stretch);
+        seen.add(&totals.seen);
+        failed.extend(failed_too);
+    }
+    println!("they came across {seen}");
     assert!(
         failed.is_empty(),
         "{} seeds failed: {failed:?}",
         failed.len()
     );
-    if seeds.end - seeds.start >= SEEDS {
-        let missing = coverage.missing();
+    let walked: u64 = stretches.iter().map(|it| it.end - it.start).sum();
+    if walked >= SHORT_SEEDS + LONG_SEEDS {
+        let missing = seen.missing();
         assert!(missing.is_empty(), "no run came across {missing:?}");
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn pause_collection(at: usize, world: &mut impl Place, dice: &mut Dic
     let subscriptions = world.sandbox().stripe.objects("subscription");
     let found = subscriptions.iter().find(|it| it["id"] == id.as_str());
     let is_paused = !found.unwrap()["pause_collection"].is_null();
-    let behavior = dice.weighted(&[(3, "keep_as_draft"), (1, "void"), (1, "mark_uncollectible")]);
+    let behavior = dice.weighted(&[(1, "keep_as_draft"), (1, "void"), (1, "mark_uncollectible")]);
     let (field, value) = if is_paused {
         ("pause_collection", "")
     } else {

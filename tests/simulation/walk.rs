@@ -20,11 +20,14 @@ use crate::world::{Ground, World, start};
 
 /// The purpose of the dice of a walk.
 const OF_THE_WALK: u64 = 3;
-/// How many days a run lasts: a month and its invoice at least, sometimes three.
-const LENGTHS: [(u64, u64); 5] = [(3, 34), (3, 45), (2, 50), (1, 60), (1, 80)];
+/// How many days a run of the first seeds lasts, which every change walks: half of the plans are
+/// billed by the week, so most see an invoice or two, and some a month's.
+const SHORT: [(u64, u64); 3] = [(7, 8), (2, 16), (1, 40)];
+/// And one of the others: a month and its invoice at least, sometimes three.
+const LONG: [(u64, u64); 5] = [(3, 34), (3, 45), (2, 50), (1, 60), (1, 80)];
 /// How long everything may take to come to rest once the faults have stopped: longer than Stripe
 /// repeats a delivery and than the backstop of an invoice.
-const REST: TimeDelta = TimeDelta::days(5);
+const REST: TimeDelta = TimeDelta::days(4);
 /// How far ahead a boundary may lie that people wait for.
 const AHEAD: TimeDelta = TimeDelta::days(3);
 
@@ -69,7 +72,12 @@ impl Walk {
             board: std::sync::Arc::clone(&walk.world.board),
             journal,
         };
-        let length = TimeDelta::days(walk.dice.weighted(&LENGTHS).try_into().unwrap());
+        let days = if seed < crate::SHORT_SEEDS {
+            walk.dice.weighted(&SHORT)
+        } else {
+            walk.dice.weighted(&LONG)
+        };
+        let length = TimeDelta::days(days.try_into().unwrap());
         while walk.world.now() < start() + length {
             walk.step();
         }
@@ -237,11 +245,11 @@ impl Walk {
         let at = usize::try_from(self.dice.below(self.consumers)).unwrap();
         let (world, dice) = (&mut self.world, &mut self.dice);
         match dice.below(32) {
-            0..=9 => self.call(at),
-            10..=11 => Consumer::pay(at, world, dice),
-            12 => Consumer::pay_invoice(at, world, dice),
-            13 => self.call_about(at, Consumer::have_it_ended),
-            14 => self.call_about(at, operator::pause_collection),
+            0..=7 => self.call(at),
+            8..=9 => Consumer::pay(at, world, dice),
+            10 => Consumer::pay_invoice(at, world, dice),
+            11..=12 => self.call_about(at, Consumer::have_it_ended),
+            13..=14 => self.call_about(at, operator::pause_collection),
             15 if dice.percent(10) => drop(world.repair(Scope::Recent)),
             15 => operator::pay_back(world, dice),
             page => {

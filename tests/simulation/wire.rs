@@ -129,6 +129,16 @@ pub(crate) struct Journal {
     pub(crate) seen: Coverage,
 }
 
+impl Journal {
+    /// Counts another one's figures, and not its lines.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.troubles += other.troubles;
+        self.kills += other.kills;
+        self.seen.add(&other.seen);
+    }
+}
+
 impl State {
     fn is_alive(&self, generation: u32) -> bool {
         self.generation == generation && self.app.is_some()

@@ -150,7 +150,7 @@ impl World {
         board.saw(sources.name());
         let mut settings = Dice::new(seed, OF_THE_SETTINGS);
         // Most seeds spend their requests elsewhere than on new tokens and looks for gaps.
-        let token_hours = settings.weighted(&[(1, 1), (3, 24)]);
+        let token_hours = settings.weighted(&[(1, 1), (7, 24)]);
         sandbox
             .azure
             .set_token_lifetime(TimeDelta::hours(token_hours));
