@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use rusqlite::Connection;
 
-use super::{Metering, MeteringError, Outages, Rules, doubt};
+use super::{Metering, MeteringError, Outages, Rules, doubt, parallel};
 use crate::apim::{UsageRow, UsageSource};
 use crate::store::findings::{self, Kind};
 use crate::store::usage::{Calls, Day};
@@ -13,6 +13,9 @@ use crate::store::{StoreError, period, subscriptions, usage};
 
 /// The farthest back that days are filled in: Stripe takes no older meter events.
 const FARTHEST_BACK: Days = Days::new(35);
+/// Days that are asked for side by side, because most of that is waiting. They are kept one after
+/// another, the oldest first, and until then they take memory.
+const DAYS_AT_ONCE: usize = 2;
 /// Strangers that a finding names.
 const NAMED: usize = 5;
 
@@ -25,6 +28,14 @@ pub(super) struct Collected {
     pub(super) shrunk: usize,
     /// What could not be read.
     pub(super) problems: Vec<String>,
+}
+
+/// What there is of a day.
+struct Answer {
+    rows: Vec<UsageRow>,
+    opinion: Opinion,
+    /// Why there is no second opinion, where there should be one.
+    problems: Vec<String>,
 }
 
 /// What the second source says of a day.
@@ -46,18 +57,23 @@ impl Metering {
         self.note_missed(missed(&read, &self.rules, today), now)?;
         let mut collected = Collected::default();
         let mut outages = Outages::default();
-        for day in days_due(&read, &self.rules, today) {
-            let result = self.collect_day(day, now);
-            outages.note(&result);
-            match result {
-                Ok(of_day) => {
-                    collected.days += 1;
-                    collected.calls += of_day.calls;
-                    collected.shrunk += of_day.shrunk;
-                    collected.problems.extend(of_day.problems);
+        let due = days_due(&read, &self.rules, today);
+        let at_once = self.rules.concurrency.clamp(1, DAYS_AT_ONCE);
+        for days in due.chunks(at_once) {
+            let ask = |day| (day, self.ask_day(day, now));
+            for (day, answer) in parallel::map(days.to_vec(), at_once, ask, |_| true) {
+                let result = answer.and_then(|answer| self.keep_day(day, answer, now));
+                outages.note(&result);
+                match result {
+                    Ok(of_day) => {
+                        collected.days += 1;
+                        collected.calls += of_day.calls;
+                        collected.shrunk += of_day.shrunk;
+                        collected.problems.extend(of_day.problems);
+                    }
+                    Err(MeteringError::Store(error)) => return Err(error.into()),
+                    Err(error) => collected.problems.push(error.in_words()),
                 }
-                Err(MeteringError::Store(error)) => return Err(error.into()),
-                Err(error) => collected.problems.push(error.in_words()),
             }
             if outages.are_too_many() {
                 let rest = "the other days, because the source seems to be down";
@@ -68,13 +84,19 @@ impl Metering {
         Ok(collected)
     }
 
-    /// Reads one UTC day, as far as it has passed. Once it has settled, the second source is held
-    /// against the first; should that fail, the first still counts.
+    /// Reads one UTC day, as far as it has passed.
     pub(super) fn collect_day(
         &self,
         day: NaiveDate,
         now: DateTime<Utc>,
     ) -> Result<Collected, MeteringError> {
+        let answer = self.ask_day(day, now)?;
+        self.keep_day(day, answer, now)
+    }
+
+    /// Asks for a day. Once it has settled, the second source is held against the first; should that
+    /// fail, the first still counts.
+    fn ask_day(&self, day: NaiveDate, now: DateTime<Utc>) -> Result<Answer, MeteringError> {
         let before = self.store.read(|db| usage::calls_of_everybody(db, day))?;
         let rows = self.ask(&self.source, day, before, now)?;
         let mut problems = Vec::new();
@@ -86,22 +108,30 @@ impl Metering {
                 Opinion::None
             }
         };
+        Ok(Answer {
+            rows,
+            opinion,
+            problems,
+        })
+    }
+
+    fn keep_day(
+        &self,
+        day: NaiveDate,
+        answer: Answer,
+        now: DateTime<Utc>,
+    ) -> Result<Collected, MeteringError> {
         let source = self.source.name();
         let change = self.store.write(move |db| {
-            let collected = keep(db, rows, day, source, now)?;
-            let detail = match &opinion {
-                Opinion::None => {
-                    return Ok(Collected {
-                        problems,
-                        ..collected
-                    });
-                }
-                Opinion::Same => None,
-                Opinion::Other(difference) => Some(difference.as_str()),
-            };
-            findings::set(db, Kind::Difference, Some(day), "", detail, now)?;
+            let collected = keep(db, answer.rows, day, source, now)?;
+            let differs = |detail| findings::set(db, Kind::Difference, Some(day), "", detail, now);
+            match &answer.opinion {
+                Opinion::None => {}
+                Opinion::Same => differs(None)?,
+                Opinion::Other(difference) => differs(Some(difference))?,
+            }
             Ok(Collected {
-                problems,
+                problems: answer.problems,
                 ..collected
             })
         });
