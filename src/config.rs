@@ -195,6 +195,8 @@ pub struct Metering {
     pub reread_days: u32,
     /// When the daily run starts, UTC.
     pub daily_at: NaiveTime,
+    /// Whether periods that ended are compared after it, without being asked for.
+    pub reconcile_daily: bool,
 }
 
 /// Who may call the API.
@@ -441,6 +443,7 @@ fn read_metering(values: &mut Values, workspace: Option<&LogAnalytics>) -> Optio
     let backstop_hours = values.one("metering.backstop_hours", values::number(1..=72));
     let reread_days = values.one("metering.reread_days", values::number(1..=30));
     let daily_at = values.one("metering.daily_at", values::time_of_day);
+    let reconcile_daily = values.one("metering.reconcile_daily", values::truth);
     Some(Metering {
         mode: mode?,
         source: source?,
@@ -450,6 +453,7 @@ fn read_metering(values: &mut Values, workspace: Option<&LogAnalytics>) -> Optio
         backstop_hours: backstop_hours?,
         reread_days: reread_days?,
         daily_at: daily_at?,
+        reconcile_daily: reconcile_daily?,
     })
 }
 

@@ -57,9 +57,10 @@
 //! 4. When Stripe drafts the period's invoice, the worker notes it in [`store::invoices`] and
 //!    [`metering::close`] claims it, waits until usage has settled, reads the days again, reports
 //!    the final total, compares Stripe's figures with [`catalogue::price::invoice`], and finalizes.
-//! 5. [`metering::reconcile`] holds APIM, the store, the meter and the invoice against each other, when
-//!    an operator asks, and names what puts each difference right. What a final invoice got wrong the
-//!    customer's next one makes up for ([`store::corrections`]).
+//! 5. [`metering::reconcile`] holds APIM, the store, the meter and the invoice against each other: once
+//!    for each period by itself ([`store::comparisons`]), and when an operator asks. It names what puts
+//!    each difference right. What a final invoice got wrong the customer's next one makes up for
+//!    ([`store::corrections`]), or a person, who says so on the status page ([`store::settlements`]).
 //!
 //! Reports and comparisons go side by side (`metering::parallel`), within Stripe's limits
 //! ([`outbound::Pace`], `stripe::turns`).

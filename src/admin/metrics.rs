@@ -180,24 +180,33 @@ fn invoices(status: &Status) -> Vec<Gauge> {
         ),
         Gauge::plain(
             "tollhouse_disagreements",
-            "Differences between usage, meters and invoices, as last compared.",
+            "Differences between usage, meters and invoices, as last compared and not settled since.",
             status.reconciliation.total,
         ),
     ];
-    gauges.extend(status.reconciliation.last.as_ref().map(|run| {
-        Gauge::plain(
+    gauges.extend(comparisons(status));
+    gauges
+}
+
+fn comparisons(status: &Status) -> Vec<Gauge> {
+    let found = &status.reconciliation;
+    let mut gauges = vec![Gauge::plain(
+        "tollhouse_reconcile_overdue",
+        "Whether periods are left that should have been compared by now.",
+        i64::from(found.is_overdue),
+    )];
+    if let Some(run) = &found.last {
+        gauges.push(Gauge::plain(
             "tollhouse_reconcile_agrees",
-            "Whether the last comparison could compare everything, and all agreed.",
-            i64::from(run.complete == Some(true)),
-        )
-    }));
-    gauges.extend(status.reconciliation.last.as_ref().map(|run| {
-        Gauge::age(
+            "Whether no difference is left, and the last comparison left nothing out.",
+            i64::from(run.complete != Some(false) && found.total == 0),
+        ));
+        gauges.push(Gauge::age(
             "tollhouse_reconcile_age_seconds",
             "Time since usage, meters and invoices were last compared.",
             run.started_at,
             status,
-        )
-    }));
+        ));
+    }
     gauges
 }

@@ -7,6 +7,7 @@ mod find;
 mod health;
 mod mail;
 mod metrics;
+mod reconciliation;
 mod requests;
 mod view;
 
@@ -17,7 +18,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router, middleware};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use tokio::sync::Notify;
 
@@ -27,14 +28,15 @@ use crate::config::{Config, Mode};
 use crate::secret::Secret;
 use crate::store::mails::Outbox;
 use crate::store::{
-    self, Store, StoreError, disagreements, findings, inbox, invoices, jobs, reversals, settings,
-    subscriptions, watermark,
+    self, Store, StoreError, findings, inbox, invoices, jobs, reversals, settings, subscriptions,
+    watermark,
 };
 use crate::stripe::Stripe;
 use crate::web::extract::Form;
 use crate::web::{Blocking, Failure, Now, headers, page};
 use auth::Operator;
 use health::{Health, Prober};
+use reconciliation::Reconciliation;
 
 /// Lines that each table of the page shows.
 const ROWS: u32 = 50;
@@ -51,11 +53,21 @@ pub struct Admin {
     password: Secret,
     /// Whether the settings have a signing secret of Stripe's webhook endpoint.
     secrets_configured: bool,
-    mode: Mode,
+    rules: Rules,
     catalogue: Arc<Catalogue>,
     blocking: Blocking,
     workers: Workers,
     outbox: Outbox,
+}
+
+/// The settings of metering that the page goes by.
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    mode: Mode,
+    /// How long after a period's last day its usage is taken as settled.
+    settle: TimeDelta,
+    /// Whether periods that ended are compared without being asked for.
+    reconcile_daily: bool,
 }
 
 /// Whom the page wakes when it has made something due again.
@@ -111,15 +123,6 @@ struct Status {
     reversals: Vec<reversals::Reversal>,
 }
 
-/// What the last comparison of usage, meters and invoices found.
-#[derive(Debug)]
-struct Reconciliation {
-    last: Option<jobs::Run>,
-    /// Differences that are left, of all comparisons.
-    total: u64,
-    newest: Vec<disagreements::Disagreement>,
-}
-
 impl Admin {
     pub fn new(
         config: &Config,
@@ -135,7 +138,11 @@ impl Admin {
             prober: Prober::new(stripe, apim, &config.portal.public_url),
             password: config.status.password.clone(),
             secrets_configured: !config.stripe.webhook_secrets.is_empty(),
-            mode: config.metering.mode,
+            rules: Rules {
+                mode: config.metering.mode,
+                settle: TimeDelta::hours(config.metering.settle_hours.into()),
+                reconcile_daily: config.metering.reconcile_daily,
+            },
             catalogue,
             blocking,
             workers,
@@ -153,8 +160,8 @@ impl Admin {
         let store = self.store.clone();
         let health = self.prober.latest(now);
         let outbox = self.outbox.clone();
-        let mode = self.mode;
-        let read = move || read_status(&store, &outbox, health, mode, now);
+        let rules = self.rules;
+        let read = move || read_status(&store, &outbox, health, rules, now);
         let status = self.blocking.run(read).await?;
         let mut status = status.map_err(Failure::internal)?;
         status.is_secret_known |= self.secrets_configured;
@@ -166,7 +173,7 @@ fn read_status(
     store: &Store,
     outbox: &Outbox,
     health: Option<Health>,
-    mode: Mode,
+    rules: Rules,
     now: DateTime<Utc>,
 ) -> Result<Status, StoreError> {
     store.read(|db| {
@@ -183,18 +190,14 @@ fn read_status(
             usage_job: jobs::last(db, jobs::USAGE)?,
             findings: findings::most_urgent(db, FINDINGS, now)?,
             alerts: findings::alerts(db, now)?,
-            mode,
+            mode: rules.mode,
             access: subscriptions::counts(db)?,
             stuck: subscriptions::stuck(db)?,
             in_trouble: subscriptions::in_trouble(db, ROWS)?,
             unreadable: subscriptions::all(db)?.1,
             subscriptions: subscriptions::newest(db, ROWS)?,
             drafts: invoices::unfinished(db)?,
-            reconciliation: Reconciliation {
-                last: jobs::last(db, jobs::RECONCILE)?,
-                total: disagreements::count(db)?,
-                newest: disagreements::newest(db, ROWS)?,
-            },
+            reconciliation: reconciliation::read(db, rules, now)?,
             invoices: invoices::newest_final(db, ROWS)?,
             mail: mail::read(db, outbox)?,
             requests: store::requests::in_trouble(db, ROWS)?,
@@ -218,6 +221,8 @@ pub fn routes(admin: Admin) -> Router {
         .route("/subscriptions/retry", post(retry_subscription))
         .route("/drafts/finalize", post(drafts::finalize))
         .route("/drafts/report", post(drafts::report))
+        .route("/disagreements/settle", post(reconciliation::settle))
+        .route("/disagreements/take-back", post(reconciliation::take_back))
         .route("/requests/retry", post(requests::retry))
         .route("/mail/retry", post(mail::retry))
         .route("/mail/dismiss", post(mail::dismiss))

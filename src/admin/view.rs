@@ -107,7 +107,7 @@ fn content(status: &Status) -> Markup {
         usage::tile(&status.alerts, &status.findings),
         tiles::usage_tile(status.usage_job.as_ref(), status.now),
         tiles::drafts_tile(&status.drafts),
-        reconciliation::tile(&status.reconciliation),
+        reconciliation::tile(&status.reconciliation, status.now),
         tiles::subscriptions_tile(&status.access, status.stuck, status.unreadable.len()),
         requests::tile(status),
         mail::tile(&status.mail, status.now),

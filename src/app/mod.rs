@@ -88,6 +88,7 @@ pub struct App {
     usage: Turn,
     endings: Turn,
     sending: Turn,
+    comparing: Turn,
 }
 
 /// A piece of background work: woken by anyone, one turn at a time.
@@ -105,7 +106,7 @@ impl App {
         let stripe = Stripe::new(&config.stripe);
         let apim = Apim::new(&config.apim);
         let (events, usage, endings) = (Turn::default(), Turn::default(), Turn::default());
-        let sending = Turn::default();
+        let (sending, comparing) = (Turn::default(), Turn::default());
         let mail = mail::Sender::new(config, store.clone(), Arc::clone(&catalogue));
         let outbox = match mail {
             Some(_) => Outbox::waking(Arc::clone(&sending.wake)),
@@ -182,6 +183,7 @@ impl App {
             usage,
             endings,
             sending,
+            comparing,
         })
     }
 
@@ -229,6 +231,7 @@ impl App {
         self.work_on_endings().await;
         self.work_on_events().await;
         self.work_on_usage().await;
+        self.work_on_comparisons(None).await;
         self.work_on_mail().await;
     }
 
@@ -337,6 +340,23 @@ impl App {
         log_panic(work.await);
     }
 
+    /// What ended and was not compared yet. On a turn of its own: there may be an hour of it, and
+    /// Stripe finalizes what is not claimed within one.
+    async fn work_on_comparisons(&self, stopping: Option<watch::Receiver<bool>>) {
+        let _turn = self.comparing.running.lock().await;
+        let (metering, now) = (self.metering.clone(), (self.clock)());
+        let work = tokio::task::spawn_blocking(move || {
+            let goes_on = || !stopping.as_ref().is_some_and(|stopping| *stopping.borrow());
+            if let Err(error) = metering.compare_due(now, &goes_on) {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "usage, meters and invoices could not be compared"
+                );
+            }
+        });
+        log_panic(work.await);
+    }
+
     async fn work_on_mail(&self) {
         let Some(mail) = self.mail.clone() else {
             return;
@@ -365,7 +385,13 @@ impl App {
     /// to its end. Each may be killed at any point without loss, but one that ends by itself
     /// leaves nothing to repeat.
     async fn run_background(&self, stopping: watch::Receiver<bool>) -> std::io::Result<()> {
-        let turns = [&self.events, &self.usage, &self.endings, &self.sending];
+        let turns = [
+            &self.events,
+            &self.usage,
+            &self.endings,
+            &self.sending,
+            &self.comparing,
+        ];
         let wakes = turns.map(|turn| Arc::clone(&turn.wake));
         let nudge = move || wakes.iter().for_each(|wake| wake.notify_one());
         // What waited while we were down is due at once.
@@ -386,12 +412,17 @@ impl App {
                 self.work_on_mail().await;
             }
         };
+        let comparing = async {
+            while woken(&self.comparing.wake, &stopping).await {
+                self.work_on_comparisons(Some(stopping.clone())).await;
+            }
+        };
         let endings = async {
             while woken(&self.endings.wake, &stopping).await {
                 self.work_on_endings().await;
             }
         };
-        tokio::join!(events, usage, endings, sending);
+        tokio::join!(events, usage, endings, sending, comparing);
         schedule.stop();
         Ok(())
     }
@@ -426,6 +457,7 @@ fn metering_rules(config: &Config) -> metering::Rules {
         daily_at: config.metering.daily_at,
         mode: config.metering.mode,
         concurrency: config.stripe.concurrency as usize,
+        reconcile_daily: config.metering.reconcile_daily,
     }
 }
 

@@ -6,14 +6,15 @@ use std::process::ExitCode;
 use chrono::NaiveDate;
 use tollhouse::app::{self, App};
 use tollhouse::metering::reconcile::{Line, Report, Scope, name};
+use tollhouse::store::settlements::Settlement;
 
 use super::{Outcome, complain, load, say, start_log};
 
 /// What to compare, and what to do about it.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Compare the billing periods to which this day belongs, instead of those that run or ended in
-    /// the last 35 days.
+    /// Compare the billing periods to which this day belongs, instead of those that run, and those
+    /// that ended or whose invoice became final in the last 35 days.
     #[arg(long, value_name = "YYYY-MM-DD")]
     period: Option<NaiveDate>,
     /// Print every period as a line of comma-separated values, also those that agree.
@@ -62,12 +63,13 @@ fn print_text(report: &Report, dry_run: bool) {
     }
     for line in &report.lines {
         for difference in &line.differences {
-            let mark = if difference.counts() { "!" } else { "=" };
+            let mark = if line.counts(difference) { "!" } else { "=" };
+            let settlement = line.settlement(difference);
+            let remedy = settlement.map_or(difference.remedy.clone(), Settlement::sentence);
             say(format_args!(
-                "{mark} {}: {} {}",
+                "{mark} {}: {} {remedy}",
                 name(line),
-                difference.detail,
-                difference.remedy
+                difference.detail
             ));
         }
     }
@@ -82,7 +84,7 @@ fn verb(dry_run: bool) -> &'static str {
 fn print_csv(report: &Report) {
     let header = "subscription_id,product_id,period_start,period_end,stage,invoice_id,our_calls,\
                   our_amount,reported_calls,metered_calls,billed_calls,billed_amount,\
-                  days_differing,agrees";
+                  days_differing,settled,agrees";
     say(format_args!("{header}\r"));
     for line in &report.lines {
         say(format_args!("{}\r", row(line)));
@@ -94,6 +96,8 @@ fn row(line: &Line) -> String {
         value.map(|value| value.to_string()).unwrap_or_default()
     }
     let facts = &line.facts;
+    let mut differences = line.differences.iter();
+    let settled = differences.any(|one| line.settlement(one).is_some());
     [
         line.subscription_id.clone(),
         line.product_id.clone(),
@@ -108,6 +112,7 @@ fn row(line: &Line) -> String {
         number(facts.billed.map(|billed| billed.calls)),
         number(facts.billed.map(|billed| billed.amount)),
         facts.days.len().to_string(),
+        settled.to_string(),
         line.agrees().to_string(),
     ]
     .join(",")

@@ -250,6 +250,11 @@ pub(super) const KEYS: &[Key] = &[
         "time of the daily run, UTC",
     ),
     plain(
+        "metering.reconcile_daily",
+        Default("true"),
+        "whether periods that ended are compared after the daily run",
+    ),
+    plain(
         "access.past_due_grace_days",
         Default("7"),
         "days of access after a payment failed",

@@ -96,6 +96,7 @@ impl Config {
             "daily_at",
             &metering.daily_at.format("%H:%M:%S").to_string(),
         );
+        page.plain("reconcile_daily", metering.reconcile_daily);
         page.section("access");
         page.plain("past_due_grace_days", self.access.past_due_grace_days);
         if let Some(mail) = &self.mail {

@@ -423,6 +423,7 @@ mod tests {
             daily_at: NaiveTime::MIN,
             mode: Mode::Live,
             concurrency: 1,
+            reconcile_daily: true,
         };
         let well = read.iter().map(|text| day(text));
         let well = well.map(|day| (day, period::settled(day, SETTLE)));
@@ -476,6 +477,7 @@ mod tests {
             daily_at: NaiveTime::MIN,
             mode: Mode::Live,
             concurrency: 1,
+            reconcile_daily: true,
         };
         let read = |days: &[&str]| -> HashMap<_, _> {
             let days = days.iter().map(|text| day(text));

@@ -34,6 +34,8 @@ mod shadow;
 pub mod window;
 
 #[cfg(test)]
+mod reconcile_tests;
+#[cfg(test)]
 mod step_tests;
 
 use std::sync::Arc;
@@ -63,6 +65,8 @@ pub struct Rules {
     pub mode: Mode,
     /// How many calls to Stripe may be under way at once.
     pub concurrency: usize,
+    /// Whether periods that ended are compared without being asked for.
+    pub reconcile_daily: bool,
 }
 
 /// A second source of usage, which bills nothing.

@@ -2,8 +2,13 @@
 //!
 //! APIM is asked once a day for all subscriptions, Stripe once for each period and once more for
 //! each final invoice. What differs is judged by a pure function ([`judge`]), kept for the status
-//! page, and put right where a program may: days are read again, totals reported again.
+//! page, and put right where a program may: days are read again, totals reported again. What a person
+//! has settled ([`settlements`]) is left alone for as long as its figures stay.
+//!
+//! Once a day the periods that ended are compared without being asked for ([`daily`]).
 
+mod daily;
+mod facts;
 pub mod judge;
 mod subjects;
 
@@ -11,31 +16,27 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
-use super::{Metering, MeteringError, Outages, compare, parallel, window};
+use super::{Metering, MeteringError, Outages, parallel, window};
 use crate::config::Mode;
-use crate::store::corrections::{self, Corrected};
+use crate::store::comparisons::{self, Comparison, JOBS_TURN};
 use crate::store::disagreements::{self, Disagreement};
-use crate::store::invoices::{self, Figures, Invoice, State};
 use crate::store::jobs;
 use crate::store::period::settled;
-use crate::store::subscriptions::{self, Period, Subscription};
-use crate::store::usage::{self, Calls, PushState};
-use crate::stripe;
-use judge::{DayDifference, Difference, Facts, Repair, Reported, Stage};
+use crate::store::settlements::{self, Settlement};
+use crate::store::subscriptions::{self, Period};
+use crate::store::usage::{self, Calls};
+use crate::store::{StoreError, invoices};
+use judge::{DayDifference, Difference, Facts, Repair, Stage};
 use subjects::Subject;
 
-/// How far back periods have ended that are compared without being asked for.
-const RECENT: TimeDelta = TimeDelta::days(35);
 /// How long after a period's end its invoice may go unnoticed: Stripe's word of it may come late, and
 /// its list is read now and then.
 const NOTICED_AFTER: TimeDelta = TimeDelta::hours(3);
-/// How long the daily job is given to read a day again once it has settled.
-const JOBS_TURN: TimeDelta = TimeDelta::days(1);
 
 /// Which billing periods are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Those that run, and those that ended in the last 35 days.
+    /// Those that run, and those that ended or whose invoice became final in the last 35 days.
     Recent,
     /// Those to which this day belongs.
     Day(NaiveDate),
@@ -50,6 +51,8 @@ pub struct Line {
     pub invoice_id: Option<String>,
     pub facts: Facts,
     pub differences: Vec<Difference>,
+    /// What a person has settled of it, maybe for other figures than those of now.
+    pub settled: Vec<Settlement>,
 }
 
 /// What a comparison found.
@@ -74,25 +77,44 @@ impl Report {
 
     /// One sentence, for the log, the status page and the command line.
     pub fn summary(&self) -> String {
-        let differing = self.lines.iter().filter(|it| !it.agrees());
-        let mut summary = format!(
-            "{} billing periods compared; {} differ.",
-            self.lines.len(),
-            differing.count()
-        );
-        for left_out in &self.left_out {
-            summary.push(' ');
-            summary.push_str(left_out);
-        }
-        super::and_problems(summary, &self.problems)
+        let differing = self.lines.iter().filter(|it| !it.agrees()).count();
+        summary(self.lines.len(), differing, &self.left_out, &self.problems)
     }
+}
+
+fn summary(compared: usize, differing: usize, left_out: &[String], problems: &[String]) -> String {
+    let mut summary = format!("{compared} billing periods compared; {differing} differ.");
+    for left_out in left_out {
+        summary.push(' ');
+        summary.push_str(left_out);
+    }
+    super::and_problems(summary, problems)
 }
 
 impl Line {
     /// Whether nothing differs that somebody has to do something about.
     pub fn agrees(&self) -> bool {
-        !self.differences.iter().any(Difference::counts)
+        !self.differences.iter().any(|one| self.counts(one))
     }
+
+    /// Whether somebody, or a repair, has to do something about one of its differences.
+    pub fn counts(&self, one: &Difference) -> bool {
+        one.counts() && self.settlement(one).is_none()
+    }
+
+    /// What a person has noted who has put one of its differences right.
+    pub fn settlement(&self, one: &Difference) -> Option<&Settlement> {
+        let mut settled = self.settled.iter();
+        settled.find(|it| it.kind == one.kind && it.figures == one.figures)
+    }
+}
+
+/// What came of holding days against APIM.
+struct DaysCompared {
+    /// Which days could not be, and why.
+    problems: Vec<String>,
+    /// Whether APIM seems to be down.
+    is_down: bool,
 }
 
 /// What one round of repairs did.
@@ -111,24 +133,53 @@ impl Metering {
             .write(move |db| jobs::start(db, jobs::RECONCILE, now));
         let run = change.wait()?;
         let report = self.compare_all(scope, now)?;
-        let (agrees, summary) = (report.agrees(), report.summary());
-        let compared: Vec<(String, Period)> = report
-            .lines
-            .iter()
+        let (complete, summary) = (report.problems.is_empty(), report.summary());
+        self.keep_found(&report.lines, Vec::new(), report.days_compared, now)?;
+        let change = self
+            .store
+            .write(move |db| jobs::finish(db, run, complete, &summary, now));
+        change.wait()?;
+        Ok(report)
+    }
+
+    /// Keeps what differs for the status page, and which of the periods need not be compared again
+    /// without being asked for; `failed` could not be.
+    fn keep_found(
+        &self,
+        lines: &[Line],
+        failed: Vec<Comparison>,
+        days_compared: bool,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let periods = lines.iter();
+        let periods: Vec<(String, Period)> = periods
             .map(|line| (line.subscription_id.clone(), line.period))
             .collect();
-        let found: Vec<Disagreement> = report
-            .lines
+        let found: Vec<Disagreement> = lines
             .iter()
             .flat_map(|line| line.differences.iter().map(|one| kept(line, one, now)))
             .collect();
-        let days_compared = report.days_compared;
-        let change = self.store.write(move |db| {
-            disagreements::replace(db, &compared, days_compared, &found)?;
-            jobs::finish(db, run, agrees, &summary, now)
+        let mut compared = failed;
+        let over = lines.iter().filter(|line| {
+            !matches!(line.facts.stage, Stage::Running | Stage::Closing)
+                && self.days_are_known(line.period) <= now
         });
-        change.wait()?;
-        Ok(report)
+        compared.extend(over.map(|line| Comparison {
+            subscription_id: line.subscription_id.clone(),
+            period_start: line.period.start,
+            invoice_id: line.invoice_id.clone(),
+            agrees: line.agrees() && days_compared,
+        }));
+        let change = self.store.write(move |db| {
+            disagreements::replace(db, &periods, days_compared, &found)?;
+            comparisons::note(db, &compared, now)
+        });
+        change.wait()
+    }
+
+    /// From when on all days of a period can be held against APIM.
+    fn days_are_known(&self, period: Period) -> DateTime<Utc> {
+        window::usage_ends(period) + self.rules.settle + JOBS_TURN
     }
 
     /// Puts right what can be, and compares once more. With `dry_run` it only says what it would do.
@@ -169,6 +220,8 @@ impl Metering {
         for line in &found.lines {
             for difference in &line.differences {
                 let result = match difference.repair {
+                    // A person was faster: it must not be done twice.
+                    _ if line.settlement(difference).is_some() => continue,
                     Repair::ByHand | Repair::Needless => continue,
                     // Whoever reports and bills there has to.
                     Repair::ReportAgain | Repair::MakeUp if self.rules.mode == Mode::Shadow => {
@@ -197,7 +250,7 @@ impl Metering {
 
     fn compare_all(&self, scope: Scope, now: DateTime<Utc>) -> Result<Report, MeteringError> {
         let (mut subjects, unreadable) = self.subjects(scope, now)?;
-        let mut problems = self.compare_days(&mut subjects, now)?;
+        let mut problems = self.compare_days(&mut subjects, now)?.problems;
         let days_compared = problems.is_empty();
         problems.extend(unreadable);
         let left_out = self.left_out(&subjects, now);
@@ -237,7 +290,7 @@ impl Metering {
         &self,
         subjects: &mut [Subject],
         now: DateTime<Utc>,
-    ) -> Result<Vec<String>, MeteringError> {
+    ) -> Result<DaysCompared, MeteringError> {
         let mut problems = Vec::new();
         let mut outages = Outages::default();
         for day in self.days_of(subjects, now) {
@@ -253,7 +306,10 @@ impl Metering {
                 break;
             }
         }
-        Ok(problems)
+        Ok(DaysCompared {
+            problems,
+            is_down: outages.are_too_many(),
+        })
     }
 
     /// Says in a sentence from which day on the source still knows the calls, where days before that
@@ -324,105 +380,18 @@ impl Metering {
             days,
         } = subject;
         let facts = self.facts(&subscription, period, invoice.as_ref(), days, now)?;
+        let id = &subscription.id;
+        let settled = self
+            .store
+            .read(|db| settlements::of_period(db, id, period.start))?;
         Ok(Line {
             differences: judge::differences(&facts, now),
+            settled,
             subscription_id: subscription.id,
             product_id: subscription.product_id.to_string(),
             period,
             invoice_id: invoice.map(|invoice| invoice.id),
             facts,
-        })
-    }
-
-    fn facts(
-        &self,
-        subscription: &Subscription,
-        period: Period,
-        invoice: Option<&Invoice>,
-        days: Vec<DayDifference>,
-        now: DateTime<Utc>,
-    ) -> Result<Facts, MeteringError> {
-        let end = window::reports_end(period);
-        let (told, last) = self.store.read(|db| {
-            let told = usage::last_told(db, &subscription.id, period.start, end)?;
-            Ok((
-                told,
-                usage::last_push(db, &subscription.id, period.start, end)?,
-            ))
-        })?;
-        let refused = last.filter(|last| last.state == PushState::Refused);
-        let target = subscription
-            .meter
-            .as_ref()
-            .zip(subscription.customer_id.as_ref());
-        let metered = match target {
-            Some((meter, customer)) => {
-                self.metered(meter, customer, period.start, period.end.min(now))?
-            }
-            None => rust_decimal::Decimal::ZERO,
-        };
-        let stage = match invoice.map(|invoice| invoice.state) {
-            None if period.end <= now => Stage::Unbilled,
-            None => Stage::Running,
-            Some(State::Finalized) => Stage::Final,
-            Some(State::Claiming | State::Settling | State::Waiting | State::Held) => {
-                Stage::Closing
-            }
-        };
-        let closed_with = invoice
-            .filter(|_| stage == Stage::Final)
-            .and_then(|invoice| invoice.ours);
-        let calls = self.billable_calls(subscription, period)?;
-        let ours = match closed_with {
-            // Of a store that was lost, some days may be too old to be read again.
-            Some(closed) if closed.calls >= calls => closed,
-            Some(_) | None => self.our_figures(subscription, calls)?,
-        };
-        let reported = match self.rules.mode {
-            Mode::Live => told.map(|told| Reported {
-                calls: told.calls,
-                // As if just now, where it is not known yet whether Stripe has it.
-                at: told.at.unwrap_or(now),
-            }),
-            // Whoever reports there should come to the same.
-            Mode::Shadow => Some(Reported {
-                calls: ours.calls,
-                at: period.start,
-            }),
-        };
-        let fetched = match invoice.filter(|_| stage == Stage::Final) {
-            Some(invoice) => {
-                self.stripe.pace_reads();
-                Some(self.stripe.get_invoice(&invoice.id)?)
-            }
-            None => None,
-        };
-        let is_plain = fetched.as_ref().is_some_and(|fetched| {
-            !fetched.is_final_from_the_start() && compare::stranger(period, fetched).is_none()
-        });
-        Ok(Facts {
-            stage,
-            days,
-            ours,
-            reported,
-            refused: refused.map(|refused| refused.calls),
-            metered,
-            held: invoice
-                .filter(|invoice| invoice.state == State::Held)
-                .and_then(|invoice| invoice.problem.clone()),
-            billed: fetched.as_ref().and_then(billed),
-            credited: fetched.map_or(0, |fetched| fetched.credited),
-            corrected: match invoice {
-                Some(invoice) => self
-                    .store
-                    .read(|db| corrections::of_invoice(db, &invoice.id))?,
-                None => Corrected::default(),
-            },
-            can_make_up: closed_with.is_some()
-                && is_plain
-                && self.rules.mode == Mode::Live
-                && subscription.ended_at.is_none()
-                && subscription.customer_id.is_some(),
         })
     }
 
@@ -480,15 +449,6 @@ impl Metering {
     }
 }
 
-/// What a final invoice bills for usage, as Stripe has it now; nothing if it was voided or written off:
-/// what the merchant does not want is not made up for.
-fn billed(fetched: &stripe::Invoice) -> Option<Figures> {
-    (!fetched.is_given_up()).then(|| Figures {
-        calls: fetched.usage_quantity().try_into().unwrap_or_default(),
-        amount: fetched.usage_amount(),
-    })
-}
-
 /// A period, as people name it.
 pub fn name(line: &Line) -> String {
     let day = |time: DateTime<Utc>| time.format("%-d %b %Y").to_string();
@@ -508,7 +468,9 @@ fn kept(line: &Line, difference: &Difference, now: DateTime<Utc>) -> Disagreemen
         kind: difference.kind,
         detail: difference.detail.clone(),
         repair: difference.remedy.clone(),
+        figures: difference.figures.clone(),
         counts: difference.counts(),
+        by_hand: difference.repair == Repair::ByHand,
         found_at: now,
     }
 }

@@ -39,7 +39,8 @@ impl Metering {
                 jobs::last_complete(db, jobs::USAGE)?,
             ))
         })?;
-        if is_due(&self.rules, last.as_ref(), complete_at, now) {
+        let pause = PAUSE_AFTER_TROUBLE;
+        if is_due(&self.rules, last.as_ref(), complete_at, pause, now) {
             self.run_daily(now)?;
         }
         self.close(now)?;
@@ -106,25 +107,29 @@ impl Metering {
     }
 }
 
-/// Whether the daily job is due: its time of day has passed since it last did everything, and
-/// the last try is not too fresh. Pure.
-fn is_due(
+/// Whether a daily job is due: its time of day has passed since it last did everything, and the last
+/// try is not too fresh, after which it waits for `pause`. Pure.
+pub(super) fn is_due(
     rules: &Rules,
     last: Option<&Run>,
     complete_at: Option<DateTime<Utc>>,
+    pause: TimeDelta,
     now: DateTime<Utc>,
 ) -> bool {
+    let done = complete_at.is_some_and(|complete_at| complete_at >= latest_daily(rules, now));
+    let too_fresh =
+        last.is_some_and(|run| run.complete == Some(false) && now < run.started_at + pause);
+    !done && !too_fresh
+}
+
+/// The last time at or before `now` that the daily jobs were to begin. Pure.
+pub(super) fn latest_daily(rules: &Rules, now: DateTime<Utc>) -> DateTime<Utc> {
     let today = now.date_naive().and_time(rules.daily_at).and_utc();
-    let latest = if today <= now {
+    if today <= now {
         today
     } else {
         today - TimeDelta::days(1)
-    };
-    let done = complete_at.is_some_and(|complete_at| complete_at >= latest);
-    let too_fresh = last.is_some_and(|run| {
-        run.complete == Some(false) && now < run.started_at + PAUSE_AFTER_TROUBLE
-    });
-    !done && !too_fresh
+    }
 }
 
 #[cfg(test)]
@@ -145,6 +150,7 @@ mod tests {
             daily_at: NaiveTime::from_hms_opt(0, 30, 0).unwrap(),
             mode: Mode::Live,
             concurrency: 1,
+            reconcile_daily: true,
         };
         let last = last.map(|(started_at, complete)| Run {
             job: "usage".into(),
@@ -153,7 +159,8 @@ mod tests {
             complete,
             summary: String::new(),
         });
-        is_due(&rules, last.as_ref(), complete_at.map(at), at(now))
+        let pause = TimeDelta::minutes(15);
+        is_due(&rules, last.as_ref(), complete_at.map(at), pause, at(now))
     }
 
     #[test]

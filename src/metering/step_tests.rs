@@ -24,18 +24,18 @@ use crate::stripe::Stripe;
 
 const CATALOGUE: &str = include_str!("../../payment/monetizationModels.json");
 
-fn at(month: u32, day: u32, hour: u32) -> DateTime<Utc> {
+pub(super) fn at(month: u32, day: u32, hour: u32) -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, month, day, hour, 0, 0).unwrap()
 }
 
-struct Bench {
-    server: Server,
-    scratch: Scratch,
+pub(super) struct Bench {
+    pub(super) server: Server,
+    pub(super) scratch: Scratch,
 }
 
 impl Bench {
     /// One subscription with 1,234 billable calls on 10 March.
-    fn start(script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+    pub(super) fn start(script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
         let server = Server::of_both_sides(script);
         let scratch = scratch();
         let change = scratch.store.write(|db| {
@@ -86,7 +86,7 @@ impl Bench {
         bench
     }
 
-    fn metering(&self, store: &Store) -> Metering {
+    pub(super) fn metering(&self, store: &Store) -> Metering {
         Metering {
             store: store.clone(),
             stripe: Stripe::new(&stripe(&self.server.url)),
@@ -100,6 +100,7 @@ impl Bench {
                 daily_at: NaiveTime::MIN,
                 mode: Mode::Live,
                 concurrency: 1,
+                reconcile_daily: true,
             },
             outbox: Outbox::off(),
         }
@@ -110,7 +111,7 @@ impl Bench {
         self.discover_as("in_1", state);
     }
 
-    fn discover_as(&self, id: &str, state: State) {
+    pub(super) fn discover_as(&self, id: &str, state: State) {
         let period = subscription("sub_1").period.unwrap();
         let draft = Invoice {
             id: id.to_owned(),
@@ -134,7 +135,7 @@ impl Bench {
     }
 
     /// March's invoice, final, as [`billed_too_low`] has it.
-    fn finalized_too_low(&self) {
+    pub(super) fn finalized_too_low(&self) {
         self.discover(State::Finalized);
         let figures = |amount| {
             Some(Figures {
@@ -154,13 +155,13 @@ impl Bench {
         change.wait().unwrap();
     }
 
-    fn draft(&self) -> Invoice {
+    pub(super) fn draft(&self) -> Invoice {
         let found = self.scratch.store.read(|db| invoices::get(db, "in_1"));
         found.unwrap().unwrap()
     }
 
     /// The values of a header or the whole bodies of what was sent to a path.
-    fn sent(&self, path: &str, what: impl Fn(&Seen) -> String) -> Vec<String> {
+    pub(super) fn sent(&self, path: &str, what: impl Fn(&Seen) -> String) -> Vec<String> {
         let seen = self.server.seen();
         let posts = seen.iter().filter(|seen| seen.method == "POST");
         posts.filter(|seen| seen.target == path).map(what).collect()
@@ -177,7 +178,7 @@ fn draft_at_stripe() -> Reply {
 }
 
 const METER_EVENTS: &str = "/v1/billing/meter_events";
-const BALANCE: &str = "/v1/customers/cus_1/balance_transactions";
+pub(super) const BALANCE: &str = "/v1/customers/cus_1/balance_transactions";
 
 /// The members of a meter event stand in no particular order.
 fn identifier(seen: &Seen) -> String {
@@ -458,7 +459,7 @@ fn a_record_that_makes_no_sense_is_named_and_does_not_break_off_the_comparison()
 
 /// March's invoice with these amounts on its lines: 1,234 calls, and more of them where it is
 /// `cut_off`.
-fn march_at_stripe(status: &str, amounts: &[i64], cut_off: bool) -> Reply {
+pub(super) fn march_at_stripe(status: &str, amounts: &[i64], cut_off: bool) -> Reply {
     let period = subscription("sub_1").period.unwrap();
     let line = |(position, amount): (usize, &i64)| {
         json!({

@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row, named_params};
 
+use super::settlements::Settlement;
 use super::subscriptions::Period;
 use super::{StoreError, seconds, time};
 
@@ -28,6 +29,15 @@ impl Kind {
             Self::Invoice => "invoice",
         }
     }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+
+    pub(super) fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+        let word: String = row.get("kind")?;
+        Self::parse(&word).ok_or_else(|| StoreError::Nonsense(format!("the disagreement {word}")))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +49,12 @@ pub struct Disagreement {
     pub detail: String,
     /// What puts it right, in a sentence.
     pub repair: String,
-    /// Whether something has to be done about it.
+    /// What differs in figures alone, in a form that stays: it is settled for these.
+    pub figures: String,
+    /// Whether something has to be done about it, unless it is settled.
     pub counts: bool,
+    /// Whether only a person can put it right.
+    pub by_hand: bool,
     pub found_at: DateTime<Utc>,
 }
 
@@ -61,8 +75,10 @@ pub fn replace(
     }
     let mut insert = db.prepare_cached(
         "INSERT OR REPLACE INTO disagreements
-             (subscription_id, period_start, period_end, kind, detail, repair, counts, found_at)
-         VALUES (:subscription, :start, :end, :kind, :detail, :repair, :counts, :found)",
+             (subscription_id, period_start, period_end, kind, detail, repair, figures, counts,
+              by_hand, found_at)
+         VALUES (:subscription, :start, :end, :kind, :detail, :repair, :figures, :counts,
+                 :by_hand, :found)",
     )?;
     for one in found {
         insert.execute(named_params! {
@@ -72,74 +88,122 @@ pub fn replace(
             ":kind": one.kind.word(),
             ":detail": one.detail,
             ":repair": one.repair,
+            ":figures": one.figures,
             ":counts": one.counts,
+            ":by_hand": one.by_hand,
             ":found": seconds(one.found_at),
         })?;
     }
     Ok(())
 }
 
+/// Each with its settlement, where there is one for just these figures.
+const WITH_SETTLEMENTS: &str = "disagreements AS d LEFT JOIN settlements AS s
+    ON (s.subscription_id, s.period_start, s.kind, s.figures)
+     = (d.subscription_id, d.period_start, d.kind, d.figures)";
+
 /// How many there are about which something has to be done.
 pub fn count(db: &Connection) -> Result<u64, StoreError> {
-    let mut statement = db.prepare_cached("SELECT count(*) FROM disagreements WHERE counts")?;
-    Ok(statement.query_row([], |row| row.get(0))?)
+    let sql =
+        format!("SELECT count(*) FROM {WITH_SETTLEMENTS} WHERE d.counts AND s.settled_at IS NULL");
+    Ok(db.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
 }
 
-/// At most `limit`: first those about which something has to be done, of the newest periods first.
+/// Those that are not settled, at most `limit`: first those about which something has to be done, of
+/// the newest periods first.
 pub fn newest(db: &Connection, limit: u32) -> Result<Vec<Disagreement>, StoreError> {
-    let mut statement = db.prepare_cached(
-        "SELECT subscription_id, period_start, period_end, kind, detail, repair, counts, found_at
-         FROM disagreements ORDER BY counts DESC, period_start DESC, subscription_id, kind LIMIT ?1",
-    )?;
+    let condition = "s.settled_at IS NULL
+         ORDER BY d.counts DESC, d.period_start DESC, d.subscription_id, d.kind";
+    let found = select(db, condition, limit)?;
+    Ok(found.into_iter().map(|(one, _)| one).collect())
+}
+
+/// Those that are settled, the last settled first, at most `limit`.
+pub fn settled(db: &Connection, limit: u32) -> Result<Vec<(Disagreement, Settlement)>, StoreError> {
+    let condition = "s.settled_at IS NOT NULL
+         ORDER BY s.settled_at DESC, d.subscription_id, d.period_start, d.kind";
+    let found = select(db, condition, limit)?;
+    let with = |(one, settlement): (Disagreement, Option<Settlement>)| Some((one, settlement?));
+    Ok(found.into_iter().filter_map(with).collect())
+}
+
+fn select(
+    db: &Connection,
+    condition: &str,
+    limit: u32,
+) -> Result<Vec<(Disagreement, Option<Settlement>)>, StoreError> {
+    let sql = format!(
+        "SELECT d.subscription_id, d.period_start, d.period_end, d.kind, d.detail, d.repair,
+                d.figures, d.counts, d.by_hand, d.found_at, s.note, s.operator, s.settled_at
+         FROM {WITH_SETTLEMENTS} WHERE {condition} LIMIT ?1"
+    );
+    let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query([limit])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push(disagreement(row)?);
+        let settled_at: Option<i64> = row.get("settled_at")?;
+        let settlement = settled_at.map(|_| Settlement::read(row)).transpose()?;
+        found.push((disagreement(row)?, settlement));
     }
     Ok(found)
 }
 
 fn disagreement(row: &Row<'_>) -> Result<Disagreement, StoreError> {
-    let word: String = row.get("kind")?;
-    let kind = Kind::ALL.into_iter().find(|kind| kind.word() == word);
     Ok(Disagreement {
         subscription_id: row.get("subscription_id")?,
         period: Period {
             start: time(row.get("period_start")?)?,
             end: time(row.get("period_end")?)?,
         },
-        kind: kind.ok_or_else(|| StoreError::Nonsense(format!("the disagreement {word}")))?,
+        kind: Kind::read(row)?,
         detail: row.get("detail")?,
         repair: row.get("repair")?,
+        figures: row.get("figures")?,
         counts: row.get("counts")?,
+        by_hand: row.get("by_hand")?,
         found_at: time(row.get("found_at")?)?,
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Disagreement, Kind, count, newest, replace};
+pub(super) mod testing {
+    use super::{Disagreement, Kind};
     use crate::store::accounts::testing::noon;
     use crate::store::subscriptions::testing::subscription;
+
+    /// One that only a person can put right.
+    pub(crate) fn disagreement(subscription_id: &str, kind: Kind) -> Disagreement {
+        Disagreement {
+            subscription_id: subscription_id.to_owned(),
+            period: subscription(subscription_id).period.unwrap(),
+            kind,
+            detail: "It differs.".to_owned(),
+            repair: "Mend it.".to_owned(),
+            figures: "7 of 10".to_owned(),
+            counts: true,
+            by_hand: true,
+            found_at: noon(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::disagreement;
+    use super::{Disagreement, Kind, count, newest, replace};
     use crate::store::testing::scratch;
 
     #[test]
     fn a_new_comparison_of_a_period_takes_the_place_of_the_one_before() {
         let scratch = scratch();
         let change = scratch.store.write(|db| {
-            let period = subscription("sub_1").period.unwrap();
             let found = ["sub_1", "sub_2"].map(|id| Disagreement {
-                subscription_id: id.to_owned(),
-                period,
-                kind: Kind::Meter,
-                detail: "It shows less.".to_owned(),
-                repair: "Report it again.".to_owned(),
                 counts: id == "sub_1",
-                found_at: noon(),
+                ..disagreement(id, Kind::Meter)
             });
             replace(db, &[], true, &found)?;
             assert_eq!(count(db)?, 1, "nothing has to be done about the other");
-            replace(db, &[("sub_1".to_owned(), period)], true, &[])?;
+            replace(db, &[("sub_1".to_owned(), found[0].period)], true, &[])?;
             newest(db, 10)
         });
         let left = change.wait().unwrap();
@@ -150,18 +214,9 @@ mod tests {
     fn what_days_differed_in_stays_until_they_are_compared_again() {
         let scratch = scratch();
         let change = scratch.store.write(|db| {
-            let period = subscription("sub_1").period.unwrap();
-            let found = [Kind::Usage, Kind::Meter].map(|kind| Disagreement {
-                subscription_id: "sub_1".to_owned(),
-                period,
-                kind,
-                detail: "It differs.".to_owned(),
-                repair: "Mend it.".to_owned(),
-                counts: true,
-                found_at: noon(),
-            });
+            let found = [Kind::Usage, Kind::Meter].map(|kind| disagreement("sub_1", kind));
             replace(db, &[], true, &found)?;
-            let compared = [("sub_1".to_owned(), period)];
+            let compared = [("sub_1".to_owned(), found[0].period)];
             replace(db, &compared, false, &[])?;
             let left = newest(db, 10)?;
             replace(db, &compared, true, &[])?;

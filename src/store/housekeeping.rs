@@ -2,7 +2,7 @@
 //!
 //! Usage, reports, invoices and subscriptions explain bills and stay. So do used salts, because a
 //! delegation's signature never expires, and events that need attention, because a person has to
-//! look.
+//! look, and what a person has settled.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,6 +19,8 @@ const EVENTS_KEPT: TimeDelta = TimeDelta::days(90);
 /// How long it is kept that a message was sent; what caused it cannot come again after that.
 const MAILS_KEPT: TimeDelta = TimeDelta::days(90);
 const FINDINGS_KEPT: TimeDelta = TimeDelta::days(400);
+/// How long it is kept that a period was compared: it is not due any more long before.
+const COMPARISONS_KEPT: TimeDelta = TimeDelta::days(90);
 const JOB_RUNS_KEPT: TimeDelta = TimeDelta::days(90);
 /// Rows of one table that go at once: a few milliseconds of the writer's time.
 const PIECE: u32 = 1_000;
@@ -64,6 +66,12 @@ fn tidy(db: &Connection, now: DateTime<Utc>) -> Result<usize, StoreError> {
              (SELECT subscription_id, period_start, kind FROM disagreements
               WHERE found_at <= ?1 LIMIT ?2)",
             now - FINDINGS_KEPT,
+        ),
+        (
+            "DELETE FROM comparisons WHERE (subscription_id, period_start, invoice_id) IN
+             (SELECT subscription_id, period_start, invoice_id FROM comparisons
+              WHERE compared_at <= ?1 LIMIT ?2)",
+            now - COMPARISONS_KEPT,
         ),
         (
             "DELETE FROM inbox WHERE sequence IN (SELECT sequence FROM inbox

@@ -162,9 +162,10 @@ pub fn release(
     Ok(())
 }
 
-/// Those of periods that ended at `since` or later, in any state.
+/// Those of periods that ended at `since` or later, in any state, and those that became final then.
 pub fn ended_since(db: &Connection, since: DateTime<Utc>) -> Result<Vec<Invoice>, StoreError> {
-    let condition = "period_end >= ?1 ORDER BY period_start, subscription_id, invoice_id";
+    let condition = "(period_end >= ?1 OR (state = 'finalized' AND updated_at >= ?1))
+         ORDER BY period_start, subscription_id, invoice_id";
     select(db, condition, (seconds(since),))
 }
 
@@ -179,7 +180,7 @@ pub fn of_subscription(db: &Connection, id: &str) -> Result<Vec<Invoice>, StoreE
     select(db, "subscription_id = ?1 ORDER BY period_start DESC", [id])
 }
 
-fn select(
+pub(super) fn select(
     db: &Connection,
     condition: &str,
     values: impl rusqlite::Params,

@@ -11,8 +11,11 @@ pub const USAGE: &str = "usage";
 /// The comparison of Stripe, APIM and the store.
 pub const RESYNC: &str = "resync";
 
-/// The comparison of usage, meters and invoices.
+/// The comparison of usage, meters and invoices that somebody has asked for.
 pub const RECONCILE: &str = "reconcile";
+
+/// The daily one, of the periods that nobody has asked for yet.
+pub const COMPARISON: &str = "comparison";
 
 /// The look for users who are gone from a developer portal that keeps them.
 pub const USERS: &str = "users";

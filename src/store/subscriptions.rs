@@ -204,6 +204,14 @@ pub fn metered(
     select_all(db, condition, seconds(since))
 }
 
+/// Whether there is any whose usage is reported now.
+pub fn has_metered(db: &Connection) -> Result<bool, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT 1 FROM subscriptions WHERE meter_id IS NOT NULL AND ended_at IS NULL",
+    )?;
+    Ok(statement.exists([])?)
+}
+
 /// Metered subscriptions whose period ended by `until`, `within` before it, and which nobody has
 /// looked at since: at most `limit`.
 pub fn turned_unseen(

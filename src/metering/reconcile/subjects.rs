@@ -6,8 +6,9 @@ use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use rusqlite::Connection;
 
 use super::judge::DayDifference;
-use super::{Metering, MeteringError, NOTICED_AFTER, RECENT, Scope};
+use super::{Metering, MeteringError, NOTICED_AFTER, Scope};
 use crate::lifecycle::Status;
+use crate::store::comparisons::{self, Comparison, JOBS_TURN, RECENT};
 use crate::store::invoices::{self, Invoice};
 use crate::store::subscriptions::{self, Period, Subscription, Unreadable};
 use crate::store::{StoreError, usage};
@@ -78,6 +79,58 @@ impl Metering {
         });
         Ok((subjects, unreadable))
     }
+
+    /// Periods that are over, and all of whose days are known, but that were not compared yet, or did
+    /// not agree and were not looked at since `now`: at most `limit`. And such of which nobody can
+    /// tell.
+    pub(super) fn uncompared(
+        &self,
+        limit: u32,
+        now: DateTime<Utc>,
+    ) -> Result<(Vec<Subject>, Vec<Comparison>), MeteringError> {
+        let ended_by = now - self.rules.settle - JOBS_TURN;
+        let room = |taken: usize| limit as usize - taken;
+        let found = self.store.read(|db| {
+            let (mut subjects, mut unreadable) = (Vec::new(), Vec::new());
+            for invoice in comparisons::due(db, ended_by, now, limit)? {
+                match subscriptions::get(db, &invoice.subscription_id) {
+                    Ok(Some(subscription)) => {
+                        subjects.push(subject(subscription, invoice.period, Some(invoice)));
+                    }
+                    Ok(None) | Err(StoreError::Nonsense(_)) => unreadable.push(Comparison {
+                        subscription_id: invoice.subscription_id,
+                        period_start: invoice.period.start,
+                        invoice_id: Some(invoice.id),
+                        agrees: false,
+                    }),
+                    Err(error) => return Err(error),
+                }
+            }
+            let (lately, _) = subscriptions::metered(db, now - RECENT)?;
+            for subscription in lately {
+                if room(unreadable.len() + subjects.len()) == 0 {
+                    break;
+                }
+                for period in unbilled(db, &subscription, now - RECENT)? {
+                    let period = as_it_ended(period, &subscription);
+                    if (now - RECENT..=ended_by).contains(&period.end)
+                        && !comparisons::is_done_without_invoice(
+                            db,
+                            &subscription.id,
+                            period.start,
+                            now,
+                        )?
+                    {
+                        subjects.push(subject(subscription.clone(), period, None));
+                    }
+                }
+            }
+            Ok((subjects, unreadable))
+        });
+        let (mut subjects, unreadable) = found?;
+        subjects.retain(|subject| self.days_are_known(subject.period) <= now);
+        Ok((subjects, unreadable))
+    }
 }
 
 /// The period, broken off where its subscription ended.
@@ -90,6 +143,16 @@ fn as_it_ended(period: Period, subscription: &Subscription) -> Period {
 }
 
 impl Subject {
+    /// What is noted of it where it could not be compared.
+    pub(super) fn failed(&self) -> Comparison {
+        Comparison {
+            subscription_id: self.subscription.id.clone(),
+            period_start: self.period.start,
+            invoice_id: self.invoice.as_ref().map(|invoice| invoice.id.clone()),
+            agrees: false,
+        }
+    }
+
     pub(super) fn days(&self) -> std::ops::RangeInclusive<NaiveDate> {
         self.period.days(self.subscription.started_at)
     }
