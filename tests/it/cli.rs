@@ -18,12 +18,12 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 /// Runs a command with this app's configuration.
-fn run_for(app: &TestApp, arguments: &[&str]) -> Output {
+pub(crate) fn run_for(app: &TestApp, arguments: &[&str]) -> Output {
     let file = app.config_file.to_str().unwrap();
     run(&[&["--config", file], arguments].concat())
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
@@ -190,15 +190,18 @@ fn the_health_check_tells_a_running_program_from_a_stopped_one() {
     assert_eq!(run_for(&app, &["healthcheck"]).status.code(), Some(1));
 }
 
-/// The binary goes by the real clock, so the sandbox starts there.
+/// The binary goes by this clock, so the sandbox has to be there when it runs.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the binary under test has this clock"
+)]
+pub(crate) fn real_now() -> chrono::DateTime<chrono::Utc> {
+    chrono::Utc::now()
+}
+
 #[test]
 fn a_rehearsal_of_the_daily_job_says_what_it_would_report_and_reports_nothing() {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the binary under test has this clock"
-    )]
-    let now = chrono::Utc::now().to_rfc3339();
-    let app = TestApp::start_at(&now);
+    let app = TestApp::start_at(&real_now().to_rfc3339());
     let browser = consumer(&app, "rehearsal@example.com");
     let key = buy(&app, &browser, "payg", GOOD_CARD);
     app.send_calls(&key, 120, chrono::TimeDelta::zero());

@@ -15,6 +15,7 @@ mod cancel;
 mod checkout;
 mod cli;
 mod close;
+mod comparison;
 mod delegation;
 mod demo;
 mod faults;

@@ -4,7 +4,7 @@ use tollhouse::sandbox::faults::Kind;
 use tollhouse::sandbox::journal::Side;
 use tollhouse::sandbox::{apim, stripe};
 
-use crate::browser::{Browser, Page};
+use crate::browser::{Browser, Form, Page};
 use crate::journey::{GOOD_CARD, PASSWORD, buy, consumer, pay, to_payment, user_id};
 use crate::log;
 use crate::support::{STATUS_PASSWORD, TestApp, basic};
@@ -109,7 +109,11 @@ fn a_side_that_is_down_shows() {
 
 /// Presses a button of the status page, and lets what it began come to its end.
 pub(crate) fn press(app: &TestApp, page: &Page, button: &str) {
-    let form = page.form(button);
+    send(app, &page.form(button));
+}
+
+/// Sends a form of the status page, and lets what it began come to its end.
+pub(crate) fn send(app: &TestApp, form: &Form) {
     let password = basic(STATUS_PASSWORD);
     let headers = [("authorization", password.as_str())];
     let pressed = Browser::new().post_with(form.action.as_str(), &form.fields(), &headers);
