@@ -2,6 +2,7 @@
 //! documentation, not from the product's code.
 
 mod access;
+mod compared;
 mod money;
 mod order;
 
@@ -33,6 +34,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) effects: Vec<Effect>,
     /// What `reconcile --repair` left to a person, in minor units by invoice.
     pub(crate) by_hand: BTreeMap<String, i64>,
+    /// Whether the product compares periods without being asked for.
+    pub(crate) compares_daily: bool,
     events: Vec<Value>,
     subscriptions: Vec<Value>,
     invoices: Vec<Value>,
@@ -53,6 +56,7 @@ impl<'a> Evidence<'a> {
             invoices: objects("invoice"),
             effects: Vec::new(),
             by_hand: BTreeMap::new(),
+            compares_daily: false,
             sandbox,
             store,
             consumers,
@@ -70,6 +74,7 @@ impl<'a> Evidence<'a> {
 pub(crate) fn check(world: &Evidence<'_>) -> Coverage {
     access::check(world);
     order::check(world);
+    compared::check(world);
     let mut coverage = Coverage::default();
     money::check(world, &mut coverage);
     note_states(world, &mut coverage);

@@ -64,11 +64,12 @@ const BILLED: [&str; 7] = [
     "calls of Free",
 ];
 /// Where calls were read, how they showed up, and when they were made.
-const READ: [&str; 9] = [
+const READ: [&str; 10] = [
     "reports alone",
     "logs alone",
     "reports against logs",
     "logs against reports",
+    "compared daily",
     "late calls",
     "calls in parts",
     "calls before a midnight",

@@ -86,6 +86,7 @@ impl Walk {
         let mut evidence = walk.evidence();
         evidence.effects = walk.world.board.effects();
         evidence.by_hand = by_hand;
+        evidence.compares_daily = walk.world.compares_daily;
         let coverage = checks::check(&evidence);
         drop(guard);
         coverage

@@ -100,6 +100,7 @@ pub(crate) struct World {
     sources: Sources,
     /// How often the product asks Stripe for what it missed.
     gap_fill_minutes: u32,
+    pub(crate) compares_daily: bool,
     catalogue: Catalogue,
     dice: Dice,
     /// When the product that is down comes back.
@@ -155,6 +156,11 @@ impl World {
             .azure
             .set_token_lifetime(TimeDelta::hours(token_hours));
         let gap_fill_hours = settings.weighted(&[(1, 6), (3, 24)]);
+        // It asks for each day of a period once more.
+        let compares_daily = settings.weighted(&[(1, true), (3, false)]);
+        if compares_daily {
+            board.saw("compared daily");
+        }
         let mut world = Self {
             stripe_pages: sandbox.stripe.router(),
             sandbox,
@@ -164,6 +170,7 @@ impl World {
             config: ground.config.clone(),
             sources,
             gap_fill_minutes: gap_fill_hours * 60,
+            compares_daily,
             catalogue: Catalogue::parse(CATALOGUE).unwrap(),
             dice: Dice::new(seed, OF_TIME),
             back_at: None,
@@ -191,6 +198,7 @@ impl World {
         config.apim.authority_url.clone_from(&lines[1].url);
         self.sources.configure(&mut config, &lines[1].url);
         config.stripe.gap_fill_minutes = self.gap_fill_minutes;
+        config.metering.reconcile_daily = self.compares_daily;
         config.store.path = store;
         let clock = self.sandbox.clock.clone();
         let clock: Clock = Arc::new(move || clock.now());
