@@ -22,7 +22,7 @@ use crate::world::{Ground, World, start};
 const OF_THE_WALK: u64 = 3;
 /// How many days a run of the first seeds lasts, which every change walks: half of the plans are
 /// billed by the week, so most see an invoice or two, and some a month's.
-const SHORT: [(u64, u64); 3] = [(7, 8), (2, 16), (1, 40)];
+const SHORT: [(u64, u64); 3] = [(8, 8), (1, 16), (1, 38)];
 /// And one of the others: a month and its invoice at least, sometimes three.
 const LONG: [(u64, u64); 5] = [(3, 34), (3, 45), (2, 50), (1, 60), (1, 80)];
 /// How long everything may take to come to rest once the faults have stopped: longer than Stripe
@@ -321,7 +321,7 @@ impl Walk {
         self.world.board.set_weather(Weather::default());
         self.world.sandbox.faults.clear();
         Lag::NONE.set(&self.world.sandbox);
-        self.world.advance(REST, TimeDelta::hours(6));
+        self.world.advance(REST, TimeDelta::hours(12));
         for at in 0..self.world.consumers.len() {
             Consumer::is_signed_in(at, &mut self.world);
         }

@@ -155,7 +155,7 @@ impl World {
         sandbox
             .azure
             .set_token_lifetime(TimeDelta::hours(token_hours));
-        let gap_fill_hours = settings.weighted(&[(1, 6), (3, 24)]);
+        let gap_fill_hours = settings.weighted(&[(1, 6), (7, 24)]);
         // It asks for each day of a period once more.
         let compares_daily = settings.weighted(&[(1, true), (3, false)]);
         if compares_daily {
