@@ -195,16 +195,18 @@ fn comparisons(status: &Status) -> Vec<Gauge> {
         "Whether periods are left that should have been compared by now.",
         i64::from(found.is_overdue),
     )];
-    if let Some(run) = &found.last {
+    if let Some(is_complete) = found.is_complete {
         gauges.push(Gauge::plain(
             "tollhouse_reconcile_agrees",
             "Whether no difference is left, and the last comparison left nothing out.",
-            i64::from(run.complete != Some(false) && found.total == 0),
+            i64::from(is_complete && found.total == 0),
         ));
+    }
+    if let Some(compared_at) = found.compared_at {
         gauges.push(Gauge::age(
             "tollhouse_reconcile_age_seconds",
             "Time since usage, meters and invoices were last compared.",
-            run.started_at,
+            compared_at,
             status,
         ));
     }

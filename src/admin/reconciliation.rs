@@ -27,7 +27,12 @@ const LATE: TimeDelta = TimeDelta::days(2);
 pub(super) struct Reconciliation {
     /// Whether they run by themselves.
     pub(super) is_daily: bool,
+    /// The run that began last, done or not.
     pub(super) last: Option<Run>,
+    /// When the last run began that has come to its end.
+    pub(super) compared_at: Option<DateTime<Utc>>,
+    /// Whether the last runs that have come to their ends left nothing out; absent where none has.
+    pub(super) is_complete: Option<bool>,
     /// Whether periods are left that should have been compared by now.
     pub(super) is_overdue: bool,
     /// Differences that are left, of all comparisons.
@@ -47,13 +52,29 @@ pub(super) fn read(
         jobs::last(db, jobs::COMPARISON)?,
     ];
     let last = runs.into_iter().flatten().max_by_key(|run| run.started_at);
+    let asked = jobs::last_finished(db, jobs::RECONCILE)?;
+    let daily = jobs::last_finished(db, jobs::COMPARISON)?;
+    // What somebody has asked for and did not get is made up for by the runs of the days after.
+    let asked = asked.filter(|run| !rules.reconcile_daily || run.started_at > now - LATE);
+    let finished: Vec<Run> = asked.into_iter().chain(daily).collect();
+    let complete = finished.iter().map(|run| run.complete == Some(true));
+    let is_complete = complete.reduce(|one, other| one && other);
+    let complete_at = [
+        jobs::last_complete(db, jobs::RECONCILE)?,
+        jobs::last_complete(db, jobs::COMPARISON)?,
+    ];
+    let complete_at = complete_at.into_iter().flatten().max();
     let ended_by = now - LATE - rules.settle - JOBS_TURN;
-    let is_old = last.as_ref().is_some_and(|run| run.started_at < now - LATE);
-    let is_missed = rules.reconcile_daily && is_old && subscriptions::has_metered(db)?;
+    let is_old = complete_at.is_some_and(|at| at < now - LATE) && subscriptions::has_metered(db)?;
+    // Before the first run nothing is late: after an upgrade it is to come, and where it is switched
+    // off maybe nobody wants one.
+    let are_missing = last.is_some() && comparisons::are_missing(db, ended_by, now)?;
     Ok(Reconciliation {
         is_daily: rules.reconcile_daily,
         last,
-        is_overdue: is_missed || comparisons::are_missing(db, ended_by, now)?,
+        compared_at: finished.iter().map(|run| run.started_at).max(),
+        is_complete,
+        is_overdue: (rules.reconcile_daily && is_old) || are_missing,
         total: disagreements::count(db)?,
         newest: disagreements::newest(db, ROWS)?,
         settled: disagreements::settled(db, ROWS)?,
@@ -132,6 +153,12 @@ pub(super) async fn settle(
         .write(move |db| settlements::settle(db, &key, &settlement));
     let is_settled = change.await.map_err(Failure::internal)?;
     tracing::info!(%subscription, kind = kind.word(), %operator, is_settled, "a difference was settled by hand");
+    if !is_settled {
+        let code = StatusCode::CONFLICT;
+        return Err(Failure::new(code, "not_settled", "Nothing was settled")
+            .happened("The difference is another one by now, or is not there any more.")
+            .advice("Go back to the status page and look at what it says now."));
+    }
     Ok(Redirect::to("/#disagreements"))
 }
 

@@ -8,7 +8,8 @@ use rusqlite::Connection;
 use super::{Metering, MeteringError};
 use crate::catalogue::Catalogue;
 use crate::store::mails::Outbox;
-use crate::store::{StoreError, budgets, subscriptions};
+use crate::store::subscriptions::{self, Period, Subscription};
+use crate::store::{StoreError, budgets};
 
 /// How many budgets are weighed in one change of the store.
 const PIECE: usize = 200;
@@ -35,6 +36,31 @@ impl Metering {
             change.wait()?;
         }
         Ok(())
+    }
+
+    /// Weighs the budget for a period that has ended, in which `spent` came together, before its end is
+    /// written down: killed in between, that is done again, and told once. One whose records make no
+    /// sense, or of a plan that is not offered any more, keeps no invoice from its end.
+    pub(super) fn weigh_ended_budget(
+        &self,
+        subscription: &Subscription,
+        spent: (Period, i64),
+        now: DateTime<Utc>,
+    ) -> Result<(), MeteringError> {
+        let Some(model) = self.catalogue.get(&subscription.product_id).cloned() else {
+            return Ok(());
+        };
+        let (subscription, outbox) = (subscription.clone(), self.outbox.clone());
+        let change = self.store.write(move |db| {
+            match budgets::weigh_ended(db, &subscription, &model, spent, &outbox, now) {
+                Err(StoreError::Nonsense(problem)) => {
+                    tracing::error!(subscription = %subscription.id, %problem, "a budget was left out");
+                    Ok(())
+                }
+                other => other,
+            }
+        });
+        Ok(change.wait()?)
     }
 }
 

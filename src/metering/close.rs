@@ -31,7 +31,7 @@ use crate::store;
 use crate::store::invoices::{Figures, Invoice, State};
 use crate::store::orders::{self, Kind, Order};
 use crate::store::subscriptions::{Period, Subscription};
-use crate::store::{budgets, invoices, period, subscriptions, usage};
+use crate::store::{invoices, period, subscriptions, usage};
 use crate::stripe::{self, InvoiceStatus};
 
 /// How long a draft that was looked at is left alone: each look costs calls to both sides.
@@ -463,10 +463,10 @@ impl Metering {
             ..invoice
         };
         let lines = evidence::lines(fetched);
-        let (subscription, model) = (subscription.clone(), self.model(subscription)?.clone());
-        let (spent, outbox) = ((ended.period, ours.amount), self.outbox.clone());
+        if !is_waived {
+            self.weigh_ended_budget(subscription, (ended.period, ours.amount), now)?;
+        }
         let change = self.store.write(move |db| {
-            budgets::weigh_ended(db, &subscription, &model, spent, &outbox, now)?;
             store::evidence::keep_lines(db, &ended.id, &lines)?;
             orders::settle(db, &ended.id)?;
             invoices::save(db, &ended)

@@ -19,7 +19,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use super::{Metering, MeteringError, Outages, parallel, window};
 use crate::config::Mode;
 use crate::store::comparisons::{self, Comparison, JOBS_TURN};
-use crate::store::disagreements::{self, Disagreement};
+use crate::store::disagreements::{self, Compared, Disagreement, Kind, Usage};
 use crate::store::jobs;
 use crate::store::period::settled;
 use crate::store::settlements::{self, Settlement};
@@ -51,6 +51,7 @@ pub struct Line {
     pub invoice_id: Option<String>,
     pub facts: Facts,
     pub differences: Vec<Difference>,
+    pub days_compared: DaysCompared,
     /// What a person has settled of it, maybe for other figures than those of now.
     pub settled: Vec<Settlement>,
 }
@@ -65,8 +66,16 @@ pub struct Report {
     pub left_out: Vec<String>,
     /// What was put right.
     pub repaired: Vec<String>,
-    /// Whether every day that can be was held against the source.
-    pub days_compared: bool,
+}
+
+/// How far the days of a period were held against the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DaysCompared {
+    All,
+    /// Not those before this one: the source may not have them any more.
+    Since(NaiveDate),
+    /// The source did not give one of them.
+    NotAll,
 }
 
 impl Report {
@@ -109,8 +118,8 @@ impl Line {
     }
 }
 
-/// What came of holding days against APIM.
-struct DaysCompared {
+/// What went wrong while days were held against APIM.
+struct Unread {
     /// Which days could not be, and why.
     problems: Vec<String>,
     /// Whether APIM seems to be down.
@@ -134,7 +143,7 @@ impl Metering {
         let run = change.wait()?;
         let report = self.compare_all(scope, now)?;
         let (complete, summary) = (report.problems.is_empty(), report.summary());
-        self.keep_found(&report.lines, Vec::new(), report.days_compared, now)?;
+        self.keep_found(&report.lines, Vec::new(), now)?;
         let change = self
             .store
             .write(move |db| jobs::finish(db, run, complete, &summary, now));
@@ -148,13 +157,9 @@ impl Metering {
         &self,
         lines: &[Line],
         failed: Vec<Comparison>,
-        days_compared: bool,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        let periods = lines.iter();
-        let periods: Vec<(String, Period)> = periods
-            .map(|line| (line.subscription_id.clone(), line.period))
-            .collect();
+        let periods: Vec<Compared> = lines.iter().map(compared).collect();
         let found: Vec<Disagreement> = lines
             .iter()
             .flat_map(|line| line.differences.iter().map(|one| kept(line, one, now)))
@@ -168,10 +173,10 @@ impl Metering {
             subscription_id: line.subscription_id.clone(),
             period_start: line.period.start,
             invoice_id: line.invoice_id.clone(),
-            agrees: line.agrees() && days_compared,
+            agrees: line.agrees() && line.days_compared != DaysCompared::NotAll,
         }));
         let change = self.store.write(move |db| {
-            disagreements::replace(db, &periods, days_compared, &found)?;
+            disagreements::replace(db, &periods, &found)?;
             comparisons::note(db, &compared, now)
         });
         change.wait()
@@ -251,7 +256,6 @@ impl Metering {
     fn compare_all(&self, scope: Scope, now: DateTime<Utc>) -> Result<Report, MeteringError> {
         let (mut subjects, unreadable) = self.subjects(scope, now)?;
         let mut problems = self.compare_days(&mut subjects, now)?.problems;
-        let days_compared = problems.is_empty();
         problems.extend(unreadable);
         let left_out = self.left_out(&subjects, now);
         let all = subjects.len();
@@ -281,7 +285,6 @@ impl Metering {
             problems,
             left_out,
             repaired: Vec::new(),
-            days_compared,
         })
     }
 
@@ -290,14 +293,15 @@ impl Metering {
         &self,
         subjects: &mut [Subject],
         now: DateTime<Utc>,
-    ) -> Result<DaysCompared, MeteringError> {
+    ) -> Result<Unread, MeteringError> {
         let mut problems = Vec::new();
         let mut outages = Outages::default();
-        for day in self.days_of(subjects, now) {
+        let mut unread = self.days_of(subjects, now);
+        for day in unread.clone() {
             let result = self.compare_day(subjects, day);
             outages.note(&result);
             match result {
-                Ok(()) => {}
+                Ok(()) => drop(unread.remove(&day)),
                 Err(MeteringError::Store(error)) => return Err(error.into()),
                 Err(error) => problems.push(format!("{day}: {}", error.in_words())),
             }
@@ -306,7 +310,16 @@ impl Metering {
                 break;
             }
         }
-        Ok(DaysCompared {
+        let oldest = self.source.oldest(now);
+        for subject in subjects {
+            let too_old = oldest.filter(|oldest| subject.days().start() < oldest);
+            subject.days_compared = match too_old {
+                _ if unread.iter().any(|day| subject.holds(*day)) => DaysCompared::NotAll,
+                Some(oldest) => DaysCompared::Since(oldest),
+                None => DaysCompared::All,
+            };
+        }
+        Ok(Unread {
             problems,
             is_down: outages.are_too_many(),
         })
@@ -347,8 +360,14 @@ impl Metering {
     }
 
     fn compare_day(&self, subjects: &mut [Subject], day: NaiveDate) -> Result<(), MeteringError> {
+        let before = self.store.read(|db| usage::calls_of_everybody(db, day))?;
+        let rows = self.source.usage_by_subscription(day)?;
+        let is_empty = rows.iter().all(|row| super::doubt::calls(row).total() == 0);
+        if is_empty && before > 0 {
+            return Err(MeteringError::Emptied(before));
+        }
         let mut counted: HashMap<String, Calls> = HashMap::new();
-        for row in self.source.usage_by_subscription(day)? {
+        for row in rows {
             let calls = super::doubt::calls(&row);
             if let Some(id) = row.subscription {
                 let sum = counted.entry(id).or_default();
@@ -378,14 +397,28 @@ impl Metering {
             period,
             invoice,
             days,
+            days_compared,
         } = subject;
-        let facts = self.facts(&subscription, period, invoice.as_ref(), days, now)?;
+        let mut facts = self.facts(&subscription, period, invoice.as_ref(), days, now)?;
         let id = &subscription.id;
         let settled = self
             .store
             .read(|db| settlements::of_period(db, id, period.start))?;
+        // How much of it a person has charged or given back by hand is not known here.
+        facts.can_make_up &= settled.iter().all(|it| it.kind != Kind::Invoice);
+        let mut differences = judge::differences(&facts, now);
+        for one in &mut differences {
+            let mut earlier = settled.iter().filter(|it| it.kind == one.kind);
+            if let Some(earlier) = earlier.find(|it| it.figures != one.figures) {
+                let figures = &earlier.figures;
+                let sentence = earlier.sentence();
+                let remark = format!(" Before, it was: {figures}. {sentence}");
+                one.remedy.push_str(&remark);
+            }
+        }
         Ok(Line {
-            differences: judge::differences(&facts, now),
+            differences,
+            days_compared,
             settled,
             subscription_id: subscription.id,
             product_id: subscription.product_id.to_string(),
@@ -459,6 +492,18 @@ pub fn name(line: &Line) -> String {
         day(line.period.start),
         day(line.period.end)
     )
+}
+
+fn compared(line: &Line) -> Compared {
+    Compared {
+        subscription_id: line.subscription_id.clone(),
+        period: line.period,
+        usage: match line.days_compared {
+            DaysCompared::All => Usage::Compared,
+            DaysCompared::Since(day) => Usage::ComparedSince(day),
+            DaysCompared::NotAll => Usage::NotCompared,
+        },
+    }
 }
 
 fn kept(line: &Line, difference: &Difference, now: DateTime<Utc>) -> Disagreement {

@@ -11,6 +11,8 @@ use super::reconcile::Scope;
 use super::step_tests::{BALANCE, Bench, at, march_at_stripe};
 use crate::outbound::testing::{Reply, json as reply};
 use crate::store::invoices::{Figures, Invoice, State};
+use crate::store::settlements::{self, Settlement};
+use crate::store::usage::{self, Calls, Day};
 use crate::store::{disagreements, invoices, jobs, subscriptions};
 
 /// What Stripe lists where it has nothing.
@@ -54,6 +56,72 @@ fn nobody_is_charged_by_itself_while_the_merchant_gives_away_what_is_billed() {
     *behavior.lock().unwrap() = Some("keep_as_draft");
     metering.repair(Scope::Recent, false, at(4, 4, 0)).unwrap();
     assert_eq!(made(), 1, "what is kept is charged later");
+}
+
+/// What was put right by hand at Stripe is not known to the repair: whatever differs of that invoice
+/// later is for a person, too.
+#[test]
+fn what_a_person_has_settled_is_not_charged_again_when_its_figures_change() {
+    let is_paused = Box::leak(Box::new(Mutex::new(true)));
+    let is_paused: &'static Mutex<bool> = is_paused;
+    let bench = Bench::start(move |seen| match seen.target.as_str() {
+        "/v1/invoices/in_1" => march_at_stripe("paid", &[100], false),
+        "/v1/subscriptions/sub_1" => paused(is_paused.lock().unwrap().then_some("void")),
+        target if target.starts_with("/v1/") => reply(200, NOTHING),
+        _ => reply(200, r#"{"value":[]}"#),
+    });
+    bench.finalized_too_low();
+    let metering = bench.metering(&bench.scratch.store);
+    metering.reconcile(Scope::Recent, at(4, 4, 0)).unwrap();
+    let change = bench.scratch.store.write(|db| {
+        let found = disagreements::newest(db, 9)?.remove(0);
+        let key = settlements::Key {
+            subscription_id: found.subscription_id,
+            period_start: found.period.start,
+            kind: found.kind,
+        };
+        let settlement = Settlement {
+            kind: found.kind,
+            figures: found.figures,
+            note: "Charged by hand.".to_owned(),
+            operator: "ada".to_owned(),
+            settled_at: at(4, 4, 1),
+        };
+        settlements::settle(db, &key, &settlement)
+    });
+    assert!(change.wait().unwrap());
+    assert!(
+        metering
+            .reconcile(Scope::Recent, at(4, 4, 2))
+            .unwrap()
+            .agrees()
+    );
+    *is_paused.lock().unwrap() = false;
+    let day = |calls| Day {
+        subscription_id: "sub_1".to_owned(),
+        day: at(3, 10, 0).date_naive(),
+        calls: Calls {
+            success: calls,
+            ..Calls::default()
+        },
+    };
+    let late = day(9_000);
+    let change = bench
+        .scratch
+        .store
+        .write(move |db| usage::save_day(db, &late, at(4, 5, 0)));
+    change.wait().unwrap();
+    let report = metering.repair(Scope::Recent, false, at(4, 5, 1)).unwrap();
+    assert_eq!(bench.sent(BALANCE, |_| String::new()).len(), 0);
+    assert!(!report.agrees());
+    let left = report.lines[0].differences.iter();
+    let remedies: Vec<_> = left.map(|one| one.remedy.as_str()).collect();
+    assert!(
+        remedies
+            .iter()
+            .any(|remedy| remedy.contains("Settled by ada")),
+        "{remedies:?}"
+    );
 }
 
 /// As many final invoices of March as `in_1` to `in_9`, each of a subscription of its own, with the
@@ -191,4 +259,74 @@ fn the_daily_comparison_comes_after_the_daily_job_and_only_where_it_is_wanted() 
     metering.compare_due(at(4, 3, 2), &|| true).unwrap();
     let compared = "1 billing periods compared; 1 differ.";
     assert_eq!(run().unwrap().summary, compared, "its invoice is unknown");
+}
+
+/// With the daily job of that day done.
+fn read_usage(bench: &Bench, day: u32) {
+    let change = bench.scratch.store.write(move |db| {
+        let run = jobs::start(db, jobs::USAGE, at(4, day, 1))?;
+        jobs::finish(db, run, true, "Done.", at(4, day, 1))
+    });
+    change.wait().unwrap();
+}
+
+#[test]
+fn a_period_whose_day_grows_after_its_comparison_is_compared_again() {
+    let bench = Bench::start(|seen| match seen.target.as_str() {
+        target if target.starts_with("/v1/invoices/") => nothing_billed(target),
+        target if target.starts_with("/v1/subscriptions/") => paused(None),
+        target if target.starts_with("/v1/") => reply(200, NOTHING),
+        _ => reply(200, r#"{"value":[]}"#),
+    });
+    march_is_over(&bench, 3);
+    let metering = bench.metering(&bench.scratch.store);
+    metering.compare_due(at(4, 3, 2), &|| true).unwrap();
+    assert_eq!(asked(&bench).len(), 3);
+    let late = Day {
+        subscription_id: "sub_3".to_owned(),
+        day: at(3, 10, 0).date_naive(),
+        calls: Calls {
+            success: 5,
+            ..Calls::default()
+        },
+    };
+    let change = bench
+        .scratch
+        .store
+        .write(move |db| usage::save_day(db, &late, at(4, 4, 1)));
+    change.wait().unwrap();
+    read_usage(&bench, 4);
+    metering.compare_due(at(4, 4, 2), &|| true).unwrap();
+    let again = asked(&bench).split_off(3);
+    assert_eq!(again.len(), 2, "in_1 differs: {again:?}");
+    assert!(again.contains(&"in_3".to_owned()), "{again:?}");
+}
+
+#[test]
+fn a_source_that_has_nothing_of_anybody_any_more_agrees_with_nobody() {
+    let bench = Bench::start(|seen| match seen.target.as_str() {
+        target if target.starts_with("/v1/invoices/") => nothing_billed(target),
+        target if target.starts_with("/v1/subscriptions/") => paused(None),
+        target if target.starts_with("/v1/") => reply(200, NOTHING),
+        _ => reply(200, r#"{"value":[]}"#),
+    });
+    march_is_over(&bench, 2);
+    let change = bench.scratch.store.write(|db| {
+        let day = at(3, 10, 0).date_naive();
+        usage::mark_collected(db, day, 1, 0, 1_234, at(3, 12, 0))
+    });
+    change.wait().unwrap();
+    let metering = bench.metering(&bench.scratch.store);
+    metering.compare_due(at(4, 3, 2), &|| true).unwrap();
+    let run = last_run(&metering);
+    assert_eq!(run.complete, Some(false));
+    assert!(
+        run.summary.contains("no call of anybody"),
+        "{}",
+        run.summary
+    );
+    let before = asked(&bench).len();
+    read_usage(&bench, 4);
+    metering.compare_due(at(4, 4, 2), &|| true).unwrap();
+    assert_eq!(asked(&bench).len(), before + 2, "both are compared again");
 }

@@ -1,10 +1,10 @@
 //! Which periods that are over were compared, so that each is compared once without being asked for.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use rusqlite::{Connection, named_params};
 
 use super::invoices::{self, Invoice};
-use super::{StoreError, seconds};
+use super::{StoreError, period, seconds};
 
 /// How long the daily job is given to read a day again once it has settled.
 pub const JOBS_TURN: TimeDelta = TimeDelta::days(1);
@@ -46,6 +46,21 @@ pub fn note(
     Ok(())
 }
 
+/// Whether a period to which the day belongs may have been compared by now.
+pub fn may_know(day: NaiveDate, now: DateTime<Utc>) -> bool {
+    period::settled(day, JOBS_TURN) <= now
+}
+
+/// Has the periods of a subscription to which the day may belong compared again.
+pub fn forget(db: &Connection, subscription_id: &str, day: NaiveDate) -> Result<(), StoreError> {
+    let day_ends = period::settled(day, TimeDelta::zero());
+    let mut delete = db.prepare_cached(
+        "DELETE FROM comparisons WHERE subscription_id = ?1 AND period_start < ?2",
+    )?;
+    delete.execute((subscription_id, seconds(day_ends)))?;
+    Ok(())
+}
+
 /// Whether this period was compared without an invoice, and agreed or was looked at since
 /// `run_started`.
 pub fn is_done_without_invoice(
@@ -58,6 +73,21 @@ pub fn is_done_without_invoice(
         "SELECT 1 FROM comparisons
          WHERE subscription_id = ?1 AND period_start = ?2 AND invoice_id = ''
              AND (agrees OR compared_at >= ?3)",
+    )?;
+    let key = (subscription_id, seconds(period_start), seconds(run_started));
+    Ok(statement.exists(key)?)
+}
+
+/// Whether this period was looked at since `run_started`, with whatever invoice.
+pub fn is_done_since(
+    db: &Connection,
+    subscription_id: &str,
+    period_start: DateTime<Utc>,
+    run_started: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT 1 FROM comparisons
+         WHERE subscription_id = ?1 AND period_start = ?2 AND compared_at >= ?3",
     )?;
     let key = (subscription_id, seconds(period_start), seconds(run_started));
     Ok(statement.exists(key)?)

@@ -1,7 +1,7 @@
 //! Where APIM, the store, Stripe's meter and the invoice of a billing period did not agree when they
 //! were last compared.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use rusqlite::{Connection, Row, named_params};
 
 use super::settlements::Settlement;
@@ -58,20 +58,43 @@ pub struct Disagreement {
     pub found_at: DateTime<Utc>,
 }
 
+/// How far a comparison has seen the days of a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    Compared,
+    ComparedSince(NaiveDate),
+    NotCompared,
+}
+
+/// A period that was compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compared {
+    pub subscription_id: String,
+    pub period: Period,
+    pub usage: Usage,
+}
+
 /// Keeps what the comparison of the `compared` periods found, in place of what an earlier one did.
-/// Where not all days were compared, what an earlier one found in them stays.
+/// What an earlier one found in days that were not compared stays.
 pub fn replace(
     db: &Connection,
-    compared: &[(String, Period)],
-    days_compared: bool,
+    compared: &[Compared],
     found: &[Disagreement],
 ) -> Result<(), StoreError> {
+    // The figures of a difference of usage begin with its first day.
     let mut forget = db.prepare_cached(
         "DELETE FROM disagreements
-         WHERE subscription_id = ?1 AND period_start = ?2 AND (?3 OR kind <> 'usage')",
+         WHERE subscription_id = ?1 AND period_start = ?2
+             AND (kind <> 'usage' OR substr(figures, 1, 10) >= ?3)",
     )?;
-    for (subscription_id, period) in compared {
-        forget.execute((subscription_id, seconds(period.start), days_compared))?;
+    for one in compared {
+        let forgotten_from = match one.usage {
+            Usage::Compared => String::new(),
+            Usage::ComparedSince(day) => day.to_string(),
+            Usage::NotCompared => "never".to_owned(),
+        };
+        let key = (&one.subscription_id, seconds(one.period.start));
+        forget.execute((key.0, key.1, forgotten_from))?;
     }
     let mut insert = db.prepare_cached(
         "INSERT OR REPLACE INTO disagreements
@@ -101,6 +124,30 @@ pub fn replace(
 const WITH_SETTLEMENTS: &str = "disagreements AS d LEFT JOIN settlements AS s
     ON (s.subscription_id, s.period_start, s.kind, s.figures)
      = (d.subscription_id, d.period_start, d.kind, d.figures)";
+
+/// The periods with something to be done about that was found before `now`: at most `limit`.
+pub fn open_periods(
+    db: &Connection,
+    now: DateTime<Utc>,
+    limit: u32,
+) -> Result<Vec<(String, Period)>, StoreError> {
+    let sql = format!(
+        "SELECT DISTINCT d.subscription_id, d.period_start, d.period_end FROM {WITH_SETTLEMENTS}
+         WHERE d.counts AND s.settled_at IS NULL AND d.found_at < ?1
+         ORDER BY d.period_start, d.subscription_id LIMIT ?2"
+    );
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut rows = statement.query((seconds(now), limit))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let period = Period {
+            start: time(row.get(1)?)?,
+            end: time(row.get(2)?)?,
+        };
+        found.push((row.get(0)?, period));
+    }
+    Ok(found)
+}
 
 /// How many there are about which something has to be done.
 pub fn count(db: &Connection) -> Result<u64, StoreError> {
@@ -167,9 +214,17 @@ fn disagreement(row: &Row<'_>) -> Result<Disagreement, StoreError> {
 
 #[cfg(test)]
 pub(super) mod testing {
-    use super::{Disagreement, Kind};
+    use super::{Compared, Disagreement, Kind, Usage};
     use crate::store::accounts::testing::noon;
     use crate::store::subscriptions::testing::subscription;
+
+    pub(crate) fn compared(subscription_id: &str, usage: Usage) -> Compared {
+        Compared {
+            subscription_id: subscription_id.to_owned(),
+            period: subscription(subscription_id).period.unwrap(),
+            usage,
+        }
+    }
 
     /// One that only a person can put right.
     pub(crate) fn disagreement(subscription_id: &str, kind: Kind) -> Disagreement {
@@ -189,8 +244,10 @@ pub(super) mod testing {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::disagreement;
-    use super::{Disagreement, Kind, count, newest, replace};
+    use chrono::NaiveDate;
+
+    use super::testing::{compared, disagreement};
+    use super::{Disagreement, Kind, Usage, count, newest, replace};
     use crate::store::testing::scratch;
 
     #[test]
@@ -201,9 +258,9 @@ mod tests {
                 counts: id == "sub_1",
                 ..disagreement(id, Kind::Meter)
             });
-            replace(db, &[], true, &found)?;
+            replace(db, &[], &found)?;
             assert_eq!(count(db)?, 1, "nothing has to be done about the other");
-            replace(db, &[("sub_1".to_owned(), found[0].period)], true, &[])?;
+            replace(db, &[compared("sub_1", Usage::Compared)], &[])?;
             newest(db, 10)
         });
         let left = change.wait().unwrap();
@@ -214,12 +271,17 @@ mod tests {
     fn what_days_differed_in_stays_until_they_are_compared_again() {
         let scratch = scratch();
         let change = scratch.store.write(|db| {
-            let found = [Kind::Usage, Kind::Meter].map(|kind| disagreement("sub_1", kind));
-            replace(db, &[], true, &found)?;
-            let compared = [("sub_1".to_owned(), found[0].period)];
-            replace(db, &compared, false, &[])?;
+            let found = [Kind::Usage, Kind::Meter].map(|kind| Disagreement {
+                figures: "2026-03-02: 7 in APIM, 5 kept".to_owned(),
+                ..disagreement("sub_1", kind)
+            });
+            replace(db, &[], &found)?;
+            let see = |usage| replace(db, &[compared("sub_1", usage)], &[]);
+            let day = |day| NaiveDate::from_ymd_opt(2026, 3, day).unwrap();
+            see(Usage::NotCompared)?;
+            see(Usage::ComparedSince(day(3)))?;
             let left = newest(db, 10)?;
-            replace(db, &compared, true, &[])?;
+            see(Usage::ComparedSince(day(2)))?;
             Ok((left, count(db)?))
         });
         let (left, in_the_end) = change.wait().unwrap();

@@ -64,6 +64,16 @@ pub fn last(db: &Connection, job: &str) -> Result<Option<Run>, StoreError> {
     rows.next()?.map(run).transpose()
 }
 
+/// The newest run of a job that has come to its end.
+pub fn last_finished(db: &Connection, job: &str) -> Result<Option<Run>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT job, started_at, finished_at, complete, summary FROM job_runs
+         WHERE job = ?1 AND complete IS NOT NULL ORDER BY started_at DESC, run_id DESC LIMIT 1",
+    )?;
+    let mut rows = statement.query([job])?;
+    rows.next()?.map(run).transpose()
+}
+
 /// When a job last did everything it had to.
 pub fn last_complete(db: &Connection, job: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
     let mut statement =

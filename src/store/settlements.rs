@@ -56,7 +56,7 @@ impl Settlement {
 }
 
 /// Notes that a person has put a disagreement right, in place of an earlier note. `false`, and nothing
-/// is kept, where it is not there with these figures any more, or is none for a person.
+/// is kept, where it is not there with these figures any more, or nothing has to be done about it.
 pub fn settle(db: &Connection, key: &Key, settlement: &Settlement) -> Result<bool, StoreError> {
     let mut insert = db.prepare_cached(
         "INSERT OR REPLACE INTO settlements
@@ -64,7 +64,7 @@ pub fn settle(db: &Connection, key: &Key, settlement: &Settlement) -> Result<boo
          SELECT subscription_id, period_start, kind, figures, :note, :operator, :now
          FROM disagreements
          WHERE subscription_id = :subscription AND period_start = :start AND kind = :kind
-             AND figures = :figures AND by_hand",
+             AND figures = :figures AND counts",
     )?;
     let kept = insert.execute(named_params! {
         ":subscription": key.subscription_id,
@@ -113,8 +113,8 @@ pub fn of_period(
 mod tests {
     use super::{Key, Settlement, of_period, settle, take_back};
     use crate::store::accounts::testing::noon;
-    use crate::store::disagreements::testing::disagreement;
-    use crate::store::disagreements::{Disagreement, Kind, count, newest, replace, settled};
+    use crate::store::disagreements::testing::{compared, disagreement};
+    use crate::store::disagreements::{Disagreement, Kind, Usage, count, newest, replace, settled};
     use crate::store::testing::scratch;
 
     fn settlement() -> Settlement {
@@ -141,25 +141,25 @@ mod tests {
         let change = scratch.store.write(|db| {
             let found = disagreement("sub_1", Kind::Invoice);
             let key = key(&found);
-            let compared = [("sub_1".to_owned(), found.period)];
-            replace(db, &compared, true, std::slice::from_ref(&found))?;
+            let compared = [compared("sub_1", Usage::Compared)];
+            replace(db, &compared, std::slice::from_ref(&found))?;
             assert!(settle(db, &key, &settlement())?);
             assert_eq!((count(db)?, newest(db, 9)?), (0, vec![]));
             assert_eq!(settled(db, 9)?, [(found.clone(), settlement())]);
             // Compared once more, to the same end.
-            replace(db, &compared, true, std::slice::from_ref(&found))?;
+            replace(db, &compared, std::slice::from_ref(&found))?;
             assert_eq!(count(db)?, 0);
             let other = Disagreement {
                 figures: "8 of 10".to_owned(),
                 ..found.clone()
             };
-            replace(db, &compared, true, std::slice::from_ref(&other))?;
+            replace(db, &compared, std::slice::from_ref(&other))?;
             assert_eq!((count(db)?, settled(db, 9)?), (1, vec![]));
             assert!(
                 !settle(db, &key, &settlement())?,
                 "it is another one by now"
             );
-            replace(db, &compared, true, &[found])?;
+            replace(db, &compared, &[found])?;
             assert_eq!(
                 (count(db)?, of_period(db, "sub_1", key.period_start)?.len()),
                 (0, 1)
@@ -172,17 +172,17 @@ mod tests {
     }
 
     #[test]
-    fn what_a_repair_puts_right_cannot_be_settled() {
+    fn what_nobody_has_to_act_on_cannot_be_settled() {
         let scratch = scratch();
         let change = scratch.store.write(|db| {
             let found = Disagreement {
-                by_hand: false,
+                counts: false,
                 ..disagreement("sub_1", Kind::Invoice)
             };
             let key = key(&found);
-            replace(db, &[], true, &[found])?;
-            Ok((settle(db, &key, &settlement())?, count(db)?))
+            replace(db, &[], &[found])?;
+            settle(db, &key, &settlement())
         });
-        assert_eq!(change.wait().unwrap(), (false, 1));
+        assert!(!change.wait().unwrap());
     }
 }

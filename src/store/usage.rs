@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::subscriptions::Period;
-use super::{StoreError, findings, seconds, time};
+use super::{StoreError, comparisons, findings, seconds, time};
 use crate::catalogue::StatusClass;
 
 /// The calls of one subscription, by the class of their answer.
@@ -57,8 +57,15 @@ pub struct Day {
 }
 
 /// Keeps what was read for a subscription and day. Calls that happened cannot un-happen: where an
-/// earlier reading was larger, it stays, and the answer is `false`.
+/// earlier reading was larger, it stays, and the answer is `false`. A period that was compared before
+/// its day grew is compared again.
 pub fn save_day(db: &Connection, day: &Day, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    if comparisons::may_know(day.day, now) {
+        let known = total(db, &day.subscription_id, &(day.day..=day.day))?;
+        if known.total() < day.calls.total() {
+            comparisons::forget(db, &day.subscription_id, day.day)?;
+        }
+    }
     let mut statement = db.prepare_cached(
         "INSERT INTO usage_days (subscription_id, day, success, blocked, failed, other, read_at)
          VALUES (:id, :day, :success, :blocked, :failed, :other, :now)

@@ -321,9 +321,10 @@ struct WireTransitions {
 }
 
 impl WireTransitions {
+    /// One that was written off may be paid all the same, later.
     fn settled_at(&self) -> Option<DateTime<Utc>> {
-        let ends = [self.paid, self.voided, self.written_off];
-        ends.into_iter().flatten().map(DateTime::from).min()
+        let end = self.paid.or(self.voided).or(self.written_off);
+        end.map(DateTime::from)
     }
 }
 

@@ -96,13 +96,16 @@ impl Worker {
         if seen.collection_pause.is_some() {
             return Ok(true);
         }
-        let mut invoices = self.stripe.list_subscription_invoices(&record.id)?;
-        invoices.retain(draft::is_left_behind);
+        let invoices = self.stripe.list_subscription_invoices(&record.id)?;
+        let left = invoices.iter().filter(|it| draft::is_left_behind(it));
         // In the order in which they were made, so that the newest is the last to be final.
-        for invoice in invoices.iter().rev() {
+        for invoice in left.rev() {
             if let Some(draft) = draft::to_close(invoice, record, self.rules.backstop, now) {
                 let change = self.store.write(move |db| invoices::discover(db, &draft));
                 change.wait()?;
+                continue;
+            }
+            if !draft::was_made_while_owed(invoice, &invoices) {
                 continue;
             }
             let key = format!("finalize-{}-{}", invoice.id, now.timestamp());

@@ -70,15 +70,23 @@ pub(super) fn is_left_behind(invoice: &stripe::Invoice) -> bool {
     invoice.status == Some(InvoiceStatus::Draft) && !invoice.auto_advance && !is_manual
 }
 
-/// Whether Stripe left the draft behind in unpaid time that is over: when it was made, an earlier one
-/// of the subscription's `invoices` was owed that has been settled since. A merchant who pauses
-/// collection leaves such drafts as well; what he wants of those is not for us to say.
+/// Whether Stripe left the draft behind while an earlier one of the subscription's `invoices` was owed.
+/// A merchant who pauses collection leaves such drafts as well; what he wants of those that were made
+/// when nothing was owed is not for us to say.
+pub(super) fn was_made_while_owed(draft: &stripe::Invoice, invoices: &[stripe::Invoice]) -> bool {
+    is_left_behind(draft) && invoices.iter().any(|earlier| was_owed(earlier, draft))
+}
+
+/// The same, in unpaid time that is over: what was owed has been settled since.
 pub(super) fn is_of_unpaid_time(draft: &stripe::Invoice, invoices: &[stripe::Invoice]) -> bool {
-    let was_owed = |earlier: &stripe::Invoice| {
-        let is_owed_by = earlier.finalized_at.is_some_and(|at| at < draft.created);
-        is_owed_by && earlier.settled_at.is_some_and(|at| at > draft.created)
-    };
-    is_left_behind(draft) && invoices.iter().any(was_owed)
+    let is_over = |earlier: &&stripe::Invoice| earlier.settled_at.is_some();
+    let mut settled = invoices.iter().filter(is_over);
+    is_left_behind(draft) && settled.any(|earlier| was_owed(earlier, draft))
+}
+
+fn was_owed(earlier: &stripe::Invoice, draft: &stripe::Invoice) -> bool {
+    let was_final = earlier.finalized_at.is_some_and(|at| at < draft.created);
+    was_final && earlier.settled_at.is_none_or(|at| at > draft.created)
 }
 
 /// Whether the drafts that a subscription left behind while it was unpaid are to be finalized now:
@@ -112,7 +120,7 @@ mod tests {
     use chrono::{DateTime, TimeDelta, Utc};
     use serde_json::json;
 
-    use super::{are_due, is_of_unpaid_time, seen_too_late, to_close};
+    use super::{are_due, is_of_unpaid_time, seen_too_late, to_close, was_made_while_owed};
     use crate::store::invoices::Invoice as Noted;
     use crate::store::subscriptions::Subscription;
     use crate::store::subscriptions::testing::subscription;
@@ -178,7 +186,11 @@ mod tests {
             (json!({"finalized_at": 100, "paid_at": 300}), true),
             (json!({"finalized_at": 100, "voided_at": 300}), true),
             (
-                json!({"finalized_at": 100, "marked_uncollectible_at": 300, "paid_at": 150}),
+                json!({"finalized_at": 100, "marked_uncollectible_at": 150, "paid_at": 300}),
+                true,
+            ),
+            (
+                json!({"finalized_at": 100, "marked_uncollectible_at": 150}),
                 false,
             ),
             (json!({"finalized_at": 100, "paid_at": 100}), false),
@@ -190,6 +202,11 @@ mod tests {
             let is_of_it = is_of_unpaid_time(&draft, &[draft.clone(), earlier]);
             assert_eq!(is_of_it, expected, "{transitions}");
         }
+        let owed = invoice(100, "open", &json!({"finalized_at": 100}));
+        assert!(was_made_while_owed(&draft, std::slice::from_ref(&owed)));
+        let paid = invoice(100, "paid", &json!({"finalized_at": 100, "paid_at": 150}));
+        assert!(!was_made_while_owed(&draft, &[paid]));
+        assert!(!was_made_while_owed(&owed, &[]), "it is no draft");
     }
 
     #[test]

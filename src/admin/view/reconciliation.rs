@@ -14,16 +14,17 @@ const LONGEST_RUN: TimeDelta = TimeDelta::days(1);
 
 pub(super) fn tile(found: &Reconciliation, now: DateTime<Utc>) -> Tile {
     let (standing, fact) = match (&found.last, found.total) {
-        (_, differ) if differ > 0 => (Standing::Bad, format!("{differ} differ")),
+        (_, 1) => (Standing::Bad, "1 differs".to_owned()),
+        (_, differ) if differ > 1 => (Standing::Bad, format!("{differ} differ")),
         _ if found.is_overdue => (Standing::Bad, "Overdue".to_owned()),
         (None, _) => (Standing::Waiting, "Not compared yet".to_owned()),
-        (Some(run), _) => match run.complete {
+        (Some(run), _) if run.complete.is_none() && now - run.started_at < LONGEST_RUN => {
+            (Standing::Waiting, "Being compared".to_owned())
+        }
+        (Some(_), _) => match found.is_complete {
             Some(true) => (Standing::Good, "Agree".to_owned()),
             Some(false) => (Standing::Bad, "Not complete".to_owned()),
-            None if now - run.started_at > LONGEST_RUN => {
-                (Standing::Waiting, "Broken off".to_owned())
-            }
-            None => (Standing::Waiting, "Being compared".to_owned()),
+            None => (Standing::Waiting, "Broken off".to_owned()),
         },
     };
     let how = if found.is_daily {
@@ -52,7 +53,7 @@ pub(super) fn section(found: &Reconciliation) -> Markup {
         @if !found.newest.is_empty() {
             section #disagreements {
                 h2 { "Usage, meters and invoices that do not agree" }
-                p { code { "tollhouse reconcile --repair" } " puts right what can be, and " code { "--dry-run" } " says beforehand what that is. What only a person can put right counts until it is marked as settled." }
+                p { code { "tollhouse reconcile --repair" } " puts right what can be, and " code { "--dry-run" } " says beforehand what that is. What a person has put right at Stripe counts until it is marked as settled." }
                 div.scroll {
                     table {
                         thead { tr { th { "Subscription" } th { "Period" } th { "What" } th { "Details" } th { "What puts it right" } } }
@@ -89,7 +90,7 @@ fn row(one: &Disagreement) -> Markup {
             td { (one.detail) " Found on " (day(one.found_at)) "." }
             td {
                 (one.repair)
-                @if one.by_hand {
+                @if one.counts {
                     form.settle method="post" action="/disagreements/settle" {
                         (key(one))
                         input type="hidden" name="figures" value=(one.figures);

@@ -1,5 +1,6 @@
 //! Compares each period that ended, without being asked for: once a day, after the daily job, those
-//! whose invoice is final, or that have none, and that were not compared yet. Nothing is repaired.
+//! whose invoice is final, or that have none, and that were not compared yet; and again those in which
+//! something was found that is left to be done. Nothing is repaired.
 //!
 //! On the first of a month there may be 25,000. They are taken in pieces, so that each day is asked of
 //! APIM once for thousands of them, and what was found is kept a hundred at a time: whoever is killed
@@ -93,7 +94,7 @@ impl Metering {
             let nonsense =
                 nonsense.map(|it| format!("{} whose record makes no sense", it.subscription_id));
             tally.problems.extend(nonsense);
-            self.keep_found(&[], unreadable, true, now)?;
+            self.keep_found(&[], unreadable, now)?;
             match self.compare_piece(subjects, &mut tally, now, goes_on)? {
                 Piece::Done => {}
                 Piece::Hopeless => return Ok(Some(tally)),
@@ -124,7 +125,6 @@ impl Metering {
         goes_on: &dyn Fn() -> bool,
     ) -> Result<Piece, MeteringError> {
         let days = self.compare_days(&mut subjects, now)?;
-        let days_compared = days.problems.is_empty();
         tally.problems.extend(days.problems);
         if days.is_down {
             return Ok(Piece::Hopeless);
@@ -153,7 +153,7 @@ impl Metering {
                     break;
                 }
             }
-            self.keep_found(&lines, failed, days_compared, now)?;
+            self.keep_found(&lines, failed, now)?;
             if end != Piece::Done {
                 return Ok(end);
             }

@@ -6,12 +6,12 @@ use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use rusqlite::Connection;
 
 use super::judge::DayDifference;
-use super::{Metering, MeteringError, NOTICED_AFTER, Scope};
+use super::{DaysCompared, Metering, MeteringError, NOTICED_AFTER, Scope};
 use crate::lifecycle::Status;
 use crate::store::comparisons::{self, Comparison, JOBS_TURN, RECENT};
 use crate::store::invoices::{self, Invoice};
 use crate::store::subscriptions::{self, Period, Subscription, Unreadable};
-use crate::store::{StoreError, usage};
+use crate::store::{StoreError, disagreements, usage};
 
 /// A billing period is a year at most.
 const LONGEST_PERIOD: TimeDelta = TimeDelta::days(366);
@@ -23,6 +23,7 @@ pub(super) struct Subject {
     /// Absent while the period runs, and where none is known.
     pub(super) invoice: Option<Invoice>,
     pub(super) days: Vec<DayDifference>,
+    pub(super) days_compared: DaysCompared,
 }
 
 impl Metering {
@@ -81,15 +82,15 @@ impl Metering {
     }
 
     /// Periods that are over, and all of whose days are known, but that were not compared yet, or did
-    /// not agree and were not looked at since `now`: at most `limit`. And such of which nobody can
-    /// tell.
+    /// not agree; and any in which something was found that is left to be done. At most `limit`,
+    /// without those that were looked at since `now`; and such of which nobody can tell.
     pub(super) fn uncompared(
         &self,
         limit: u32,
         now: DateTime<Utc>,
     ) -> Result<(Vec<Subject>, Vec<Comparison>), MeteringError> {
         let ended_by = now - self.rules.settle - JOBS_TURN;
-        let room = |taken: usize| limit as usize - taken;
+        let room = |taken: usize| (limit as usize).saturating_sub(taken);
         let found = self.store.read(|db| {
             let (mut subjects, mut unreadable) = (Vec::new(), Vec::new());
             for invoice in comparisons::due(db, ended_by, now, limit)? {
@@ -125,12 +126,38 @@ impl Metering {
                     }
                 }
             }
+            subjects.retain(|subject| self.days_are_known(subject.period) <= now);
+            for subject in left_open(db, limit, now)? {
+                let is_new = |other: &Subject| !other.is_of_the_same(&subject);
+                if subjects.iter().all(is_new) {
+                    subjects.push(subject);
+                }
+            }
             Ok((subjects, unreadable))
         });
-        let (mut subjects, unreadable) = found?;
-        subjects.retain(|subject| self.days_are_known(subject.period) <= now);
-        Ok((subjects, unreadable))
+        Ok(found?)
     }
+}
+
+/// The periods in which something was found that is left to be done, and that were not looked at since
+/// `now`: it may be done by now, whatever their age.
+fn left_open(db: &Connection, limit: u32, now: DateTime<Utc>) -> Result<Vec<Subject>, StoreError> {
+    let mut subjects = Vec::new();
+    for (id, period) in disagreements::open_periods(db, now, limit)? {
+        if comparisons::is_done_since(db, &id, period.start, now)? {
+            continue;
+        }
+        // What makes no sense is named by whoever reads it besides.
+        let Ok(Some(subscription)) = subscriptions::get(db, &id) else {
+            continue;
+        };
+        let invoices = invoices::of_subscription(db, &id)?;
+        let mut of_period = invoices
+            .into_iter()
+            .filter(|it| it.period.start == period.start);
+        subjects.push(subject(subscription, period, of_period.next()));
+    }
+    Ok(subjects)
 }
 
 /// The period, broken off where its subscription ended.
@@ -151,6 +178,10 @@ impl Subject {
             invoice_id: self.invoice.as_ref().map(|invoice| invoice.id.clone()),
             agrees: false,
         }
+    }
+
+    fn is_of_the_same(&self, other: &Self) -> bool {
+        self.subscription.id == other.subscription.id && self.period.start == other.period.start
     }
 
     pub(super) fn days(&self) -> std::ops::RangeInclusive<NaiveDate> {
@@ -196,5 +227,6 @@ fn subject(subscription: Subscription, period: Period, invoice: Option<Invoice>)
         period,
         invoice,
         days: Vec::new(),
+        days_compared: DaysCompared::All,
     }
 }
