@@ -1,7 +1,6 @@
--- What differs in figures alone, and whether only a person can put it right. A row of an earlier
--- version has neither until its period is compared again.
+-- What differs in figures alone. A row of an earlier version has none until its period is compared
+-- again.
 ALTER TABLE disagreements ADD COLUMN figures TEXT NOT NULL DEFAULT '';
-ALTER TABLE disagreements ADD COLUMN by_hand INTEGER NOT NULL DEFAULT 0;
 
 -- Disagreements that a person has put right. One counts again when its figures are others.
 CREATE TABLE settlements (

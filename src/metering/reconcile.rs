@@ -515,7 +515,6 @@ fn kept(line: &Line, difference: &Difference, now: DateTime<Utc>) -> Disagreemen
         repair: difference.remedy.clone(),
         figures: difference.figures.clone(),
         counts: difference.counts(),
-        by_hand: difference.repair == Repair::ByHand,
         found_at: now,
     }
 }

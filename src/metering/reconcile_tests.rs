@@ -3,13 +3,14 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::Metering;
 use super::reconcile::Scope;
 use super::step_tests::{BALANCE, Bench, at, march_at_stripe};
-use crate::outbound::testing::{Reply, json as reply};
+use crate::outbound::testing::{Reply, Seen, json as reply};
+use crate::store::disagreements::{Disagreement, Kind};
 use crate::store::invoices::{Figures, Invoice, State};
 use crate::store::settlements::{self, Settlement};
 use crate::store::usage::{self, Calls, Day};
@@ -97,20 +98,7 @@ fn what_a_person_has_settled_is_not_charged_again_when_its_figures_change() {
             .agrees()
     );
     *is_paused.lock().unwrap() = false;
-    let day = |calls| Day {
-        subscription_id: "sub_1".to_owned(),
-        day: at(3, 10, 0).date_naive(),
-        calls: Calls {
-            success: calls,
-            ..Calls::default()
-        },
-    };
-    let late = day(9_000);
-    let change = bench
-        .scratch
-        .store
-        .write(move |db| usage::save_day(db, &late, at(4, 5, 0)));
-    change.wait().unwrap();
+    more_calls(&bench, "sub_1", 9_000, at(4, 5, 0));
     let report = metering.repair(Scope::Recent, false, at(4, 5, 1)).unwrap();
     assert_eq!(bench.sent(BALANCE, |_| String::new()).len(), 0);
     assert!(!report.agrees());
@@ -167,6 +155,31 @@ fn nothing_billed(target: &str) -> Reply {
     reply(200, invoice.to_string())
 }
 
+/// So many calls of 10 March, as they are read at `now`.
+fn more_calls(bench: &Bench, subscription: &str, calls: u64, now: DateTime<Utc>) {
+    let day = Day {
+        subscription_id: subscription.to_owned(),
+        day: at(3, 10, 0).date_naive(),
+        calls: Calls {
+            success: calls,
+            ..Calls::default()
+        },
+    };
+    let store = &bench.scratch.store;
+    let change = store.write(move |db| usage::save_day(db, &day, now));
+    change.wait().unwrap();
+}
+
+/// Nobody has called, and no invoice bills anything.
+fn nothing_anywhere(seen: &Seen) -> Reply {
+    match seen.target.as_str() {
+        target if target.starts_with("/v1/invoices/") => nothing_billed(target),
+        target if target.starts_with("/v1/subscriptions/") => paused(None),
+        target if target.starts_with("/v1/") => reply(200, NOTHING),
+        _ => reply(200, r#"{"value":[]}"#),
+    }
+}
+
 /// Which invoices Stripe was asked for.
 fn asked(bench: &Bench) -> Vec<String> {
     let seen = bench.server.seen();
@@ -182,12 +195,7 @@ fn last_run(metering: &Metering) -> jobs::Run {
 
 #[test]
 fn a_daily_comparison_that_is_cut_off_goes_on_with_the_rest_and_asks_once_for_each() {
-    let bench = Bench::start(|seen| match seen.target.as_str() {
-        target if target.starts_with("/v1/invoices/") => nothing_billed(target),
-        target if target.starts_with("/v1/subscriptions/") => paused(None),
-        target if target.starts_with("/v1/") => reply(200, NOTHING),
-        _ => reply(200, r#"{"value":[]}"#),
-    });
+    let bench = Bench::start(nothing_anywhere);
     march_is_over(&bench, 4);
     let metering = bench.metering(&bench.scratch.store);
     let left = AtomicU32::new(2);
@@ -210,10 +218,7 @@ fn a_side_that_is_down_ends_the_daily_comparison_which_is_tried_again_hours_late
     let is_down: &'static Mutex<bool> = is_down;
     let bench = Bench::start(move |seen| match seen.target.as_str() {
         target if target.starts_with("/v1/") && *is_down.lock().unwrap() => reply(500, "{}"),
-        target if target.starts_with("/v1/invoices/") => nothing_billed(target),
-        target if target.starts_with("/v1/subscriptions/") => paused(None),
-        target if target.starts_with("/v1/") => reply(200, NOTHING),
-        _ => reply(200, r#"{"value":[]}"#),
+        _ => nothing_anywhere(seen),
     });
     march_is_over(&bench, 9);
     let metering = bench.metering(&bench.scratch.store);
@@ -239,11 +244,7 @@ fn a_side_that_is_down_ends_the_daily_comparison_which_is_tried_again_hours_late
 
 #[test]
 fn the_daily_comparison_comes_after_the_daily_job_and_only_where_it_is_wanted() {
-    let bench = Bench::start(|seen| match seen.target.as_str() {
-        target if target.starts_with("/v1/subscriptions/") => paused(None),
-        target if target.starts_with("/v1/") => reply(200, NOTHING),
-        _ => reply(200, r#"{"value":[]}"#),
-    });
+    let bench = Bench::start(nothing_anywhere);
     let mut metering = bench.metering(&bench.scratch.store);
     let run = || {
         let store = &bench.scratch.store;
@@ -272,29 +273,12 @@ fn read_usage(bench: &Bench, day: u32) {
 
 #[test]
 fn a_period_whose_day_grows_after_its_comparison_is_compared_again() {
-    let bench = Bench::start(|seen| match seen.target.as_str() {
-        target if target.starts_with("/v1/invoices/") => nothing_billed(target),
-        target if target.starts_with("/v1/subscriptions/") => paused(None),
-        target if target.starts_with("/v1/") => reply(200, NOTHING),
-        _ => reply(200, r#"{"value":[]}"#),
-    });
+    let bench = Bench::start(nothing_anywhere);
     march_is_over(&bench, 3);
     let metering = bench.metering(&bench.scratch.store);
     metering.compare_due(at(4, 3, 2), &|| true).unwrap();
     assert_eq!(asked(&bench).len(), 3);
-    let late = Day {
-        subscription_id: "sub_3".to_owned(),
-        day: at(3, 10, 0).date_naive(),
-        calls: Calls {
-            success: 5,
-            ..Calls::default()
-        },
-    };
-    let change = bench
-        .scratch
-        .store
-        .write(move |db| usage::save_day(db, &late, at(4, 4, 1)));
-    change.wait().unwrap();
+    more_calls(&bench, "sub_3", 5, at(4, 4, 1));
     read_usage(&bench, 4);
     metering.compare_due(at(4, 4, 2), &|| true).unwrap();
     let again = asked(&bench).split_off(3);
@@ -304,12 +288,7 @@ fn a_period_whose_day_grows_after_its_comparison_is_compared_again() {
 
 #[test]
 fn a_source_that_has_nothing_of_anybody_any_more_agrees_with_nobody() {
-    let bench = Bench::start(|seen| match seen.target.as_str() {
-        target if target.starts_with("/v1/invoices/") => nothing_billed(target),
-        target if target.starts_with("/v1/subscriptions/") => paused(None),
-        target if target.starts_with("/v1/") => reply(200, NOTHING),
-        _ => reply(200, r#"{"value":[]}"#),
-    });
+    let bench = Bench::start(nothing_anywhere);
     march_is_over(&bench, 2);
     let change = bench.scratch.store.write(|db| {
         let day = at(3, 10, 0).date_naive();
@@ -329,4 +308,30 @@ fn a_source_that_has_nothing_of_anybody_any_more_agrees_with_nobody() {
     read_usage(&bench, 4);
     metering.compare_due(at(4, 4, 2), &|| true).unwrap();
     assert_eq!(asked(&bench).len(), before + 2, "both are compared again");
+}
+
+/// A day of the running period, of which a difference was found, is refused by Azure from then on.
+#[test]
+fn what_stays_open_is_looked_at_once_in_a_run() {
+    let bench = Bench::start(|seen| match seen.target.as_str() {
+        target if target.starts_with("/v1/") => nothing_anywhere(seen),
+        target if target.contains("2026-03-10") => reply(400, "{}"),
+        _ => nothing_anywhere(seen),
+    });
+    let change = bench.scratch.store.write(|db| {
+        let open = Disagreement {
+            figures: "2026-03-10: 2,000 in APIM, 1,234 kept".to_owned(),
+            ..disagreements::testing::disagreement("sub_1", Kind::Usage)
+        };
+        disagreements::replace(db, &[], &[open])?;
+        let run = jobs::start(db, jobs::USAGE, at(3, 20, 1))?;
+        jobs::finish(db, run, true, "Done.", at(3, 20, 1))
+    });
+    change.wait().unwrap();
+    let metering = bench.metering(&bench.scratch.store);
+    metering.compare_due(at(3, 20, 2), &|| true).unwrap();
+    assert_eq!(last_run(&metering).complete, Some(false));
+    let left = metering.store.read(|db| disagreements::newest(db, 9));
+    let kinds: Vec<Kind> = left.unwrap().iter().map(|one| one.kind).collect();
+    assert!(kinds.contains(&Kind::Usage), "{kinds:?}");
 }

@@ -78,21 +78,6 @@ pub fn is_done_without_invoice(
     Ok(statement.exists(key)?)
 }
 
-/// Whether this period was looked at since `run_started`, with whatever invoice.
-pub fn is_done_since(
-    db: &Connection,
-    subscription_id: &str,
-    period_start: DateTime<Utc>,
-    run_started: DateTime<Utc>,
-) -> Result<bool, StoreError> {
-    let mut statement = db.prepare_cached(
-        "SELECT 1 FROM comparisons
-         WHERE subscription_id = ?1 AND period_start = ?2 AND compared_at >= ?3",
-    )?;
-    let key = (subscription_id, seconds(period_start), seconds(run_started));
-    Ok(statement.exists(key)?)
-}
-
 /// Final invoices of periods that ended by `ended_by`, which did not agree yet and were not looked at
 /// since `run_started`: at most `limit`, those first that never were.
 pub fn due(

@@ -53,8 +53,6 @@ pub struct Disagreement {
     pub figures: String,
     /// Whether something has to be done about it, unless it is settled.
     pub counts: bool,
-    /// Whether only a person can put it right.
-    pub by_hand: bool,
     pub found_at: DateTime<Utc>,
 }
 
@@ -99,9 +97,9 @@ pub fn replace(
     let mut insert = db.prepare_cached(
         "INSERT OR REPLACE INTO disagreements
              (subscription_id, period_start, period_end, kind, detail, repair, figures, counts,
-              by_hand, found_at)
+              found_at)
          VALUES (:subscription, :start, :end, :kind, :detail, :repair, :figures, :counts,
-                 :by_hand, :found)",
+                 :found)",
     )?;
     for one in found {
         insert.execute(named_params! {
@@ -113,7 +111,6 @@ pub fn replace(
             ":repair": one.repair,
             ":figures": one.figures,
             ":counts": one.counts,
-            ":by_hand": one.by_hand,
             ":found": seconds(one.found_at),
         })?;
     }
@@ -125,16 +122,18 @@ const WITH_SETTLEMENTS: &str = "disagreements AS d LEFT JOIN settlements AS s
     ON (s.subscription_id, s.period_start, s.kind, s.figures)
      = (d.subscription_id, d.period_start, d.kind, d.figures)";
 
-/// The periods with something to be done about that was found before `now`: at most `limit`.
+/// The periods with something to be done about that was found before `now`: at most `limit`, the
+/// longest unseen first.
 pub fn open_periods(
     db: &Connection,
     now: DateTime<Utc>,
     limit: u32,
 ) -> Result<Vec<(String, Period)>, StoreError> {
     let sql = format!(
-        "SELECT DISTINCT d.subscription_id, d.period_start, d.period_end FROM {WITH_SETTLEMENTS}
+        "SELECT d.subscription_id, d.period_start, d.period_end FROM {WITH_SETTLEMENTS}
          WHERE d.counts AND s.settled_at IS NULL AND d.found_at < ?1
-         ORDER BY d.period_start, d.subscription_id LIMIT ?2"
+         GROUP BY d.subscription_id, d.period_start
+         ORDER BY min(d.found_at), d.period_start, d.subscription_id LIMIT ?2"
     );
     let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query((seconds(now), limit))?;
@@ -181,7 +180,7 @@ fn select(
 ) -> Result<Vec<(Disagreement, Option<Settlement>)>, StoreError> {
     let sql = format!(
         "SELECT d.subscription_id, d.period_start, d.period_end, d.kind, d.detail, d.repair,
-                d.figures, d.counts, d.by_hand, d.found_at, s.note, s.operator, s.settled_at
+                d.figures, d.counts, d.found_at, s.note, s.operator, s.settled_at
          FROM {WITH_SETTLEMENTS} WHERE {condition} LIMIT ?1"
     );
     let mut statement = db.prepare_cached(&sql)?;
@@ -207,13 +206,12 @@ fn disagreement(row: &Row<'_>) -> Result<Disagreement, StoreError> {
         repair: row.get("repair")?,
         figures: row.get("figures")?,
         counts: row.get("counts")?,
-        by_hand: row.get("by_hand")?,
         found_at: time(row.get("found_at")?)?,
     })
 }
 
 #[cfg(test)]
-pub(super) mod testing {
+pub(crate) mod testing {
     use super::{Compared, Disagreement, Kind, Usage};
     use crate::store::accounts::testing::noon;
     use crate::store::subscriptions::testing::subscription;
@@ -226,7 +224,7 @@ pub(super) mod testing {
         }
     }
 
-    /// One that only a person can put right.
+    /// One that somebody has to put right.
     pub(crate) fn disagreement(subscription_id: &str, kind: Kind) -> Disagreement {
         Disagreement {
             subscription_id: subscription_id.to_owned(),
@@ -236,7 +234,6 @@ pub(super) mod testing {
             repair: "Mend it.".to_owned(),
             figures: "7 of 10".to_owned(),
             counts: true,
-            by_hand: true,
             found_at: noon(),
         }
     }

@@ -85,10 +85,13 @@ impl Metering {
         goes_on: &dyn Fn() -> bool,
     ) -> Result<Option<Tally>, MeteringError> {
         let mut tally = Tally::default();
-        loop {
-            let (subjects, unreadable) = self.uncompared(PIECE, now)?;
+        let mut is_last = false;
+        while !is_last {
+            let (mut subjects, unreadable) = self.uncompared(PIECE, now)?;
             if subjects.is_empty() && unreadable.is_empty() {
-                return Ok(Some(tally));
+                // Once in a run: what cannot be held against the source stays open, and would come again.
+                subjects = self.left_open(PIECE, now)?;
+                is_last = true;
             }
             let nonsense = unreadable.iter();
             let nonsense =
@@ -101,6 +104,7 @@ impl Metering {
                 Piece::CutOff => return Ok(None),
             }
         }
+        Ok(Some(tally))
     }
 
     fn is_comparison_due(&self, now: DateTime<Utc>) -> Result<bool, MeteringError> {

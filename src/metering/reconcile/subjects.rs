@@ -82,8 +82,8 @@ impl Metering {
     }
 
     /// Periods that are over, and all of whose days are known, but that were not compared yet, or did
-    /// not agree; and any in which something was found that is left to be done. At most `limit`,
-    /// without those that were looked at since `now`; and such of which nobody can tell.
+    /// not agree and were not looked at since `now`: at most `limit`. And such of which nobody can
+    /// tell.
     pub(super) fn uncompared(
         &self,
         limit: u32,
@@ -127,37 +127,36 @@ impl Metering {
                 }
             }
             subjects.retain(|subject| self.days_are_known(subject.period) <= now);
-            for subject in left_open(db, limit, now)? {
-                let is_new = |other: &Subject| !other.is_of_the_same(&subject);
-                if subjects.iter().all(is_new) {
-                    subjects.push(subject);
-                }
-            }
             Ok((subjects, unreadable))
         });
         Ok(found?)
     }
-}
 
-/// The periods in which something was found that is left to be done, and that were not looked at since
-/// `now`: it may be done by now, whatever their age.
-fn left_open(db: &Connection, limit: u32, now: DateTime<Utc>) -> Result<Vec<Subject>, StoreError> {
-    let mut subjects = Vec::new();
-    for (id, period) in disagreements::open_periods(db, now, limit)? {
-        if comparisons::is_done_since(db, &id, period.start, now)? {
-            continue;
-        }
-        // What makes no sense is named by whoever reads it besides.
-        let Ok(Some(subscription)) = subscriptions::get(db, &id) else {
-            continue;
-        };
-        let invoices = invoices::of_subscription(db, &id)?;
-        let mut of_period = invoices
-            .into_iter()
-            .filter(|it| it.period.start == period.start);
-        subjects.push(subject(subscription, period, of_period.next()));
+    /// The periods in which something was found before `now` that is left to be done: it may be done by
+    /// now, whatever their age, and whether they are over or not. At most `limit`.
+    pub(super) fn left_open(
+        &self,
+        limit: u32,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Subject>, MeteringError> {
+        let found = self.store.read(|db| {
+            let mut subjects = Vec::new();
+            for (id, period) in disagreements::open_periods(db, now, limit)? {
+                let subscription = match subscriptions::get(db, &id) {
+                    Ok(Some(subscription)) => subscription,
+                    // What makes no sense is named by whoever reads it besides.
+                    Ok(None) | Err(StoreError::Nonsense(_)) => continue,
+                    Err(error) => return Err(error),
+                };
+                let invoices = invoices::of_subscription(db, &id)?;
+                let mut invoices = invoices.into_iter();
+                let invoice = invoices.find(|it| it.period.start == period.start);
+                subjects.push(subject(subscription, period, invoice));
+            }
+            Ok(subjects)
+        });
+        Ok(found?)
     }
-    Ok(subjects)
 }
 
 /// The period, broken off where its subscription ended.
@@ -178,10 +177,6 @@ impl Subject {
             invoice_id: self.invoice.as_ref().map(|invoice| invoice.id.clone()),
             agrees: false,
         }
-    }
-
-    fn is_of_the_same(&self, other: &Self) -> bool {
-        self.subscription.id == other.subscription.id && self.period.start == other.period.start
     }
 
     pub(super) fn days(&self) -> std::ops::RangeInclusive<NaiveDate> {
