@@ -74,7 +74,18 @@ pub(super) fn is_left_behind(invoice: &stripe::Invoice) -> bool {
 /// A merchant who pauses collection leaves such drafts as well; what he wants of those that were made
 /// when nothing was owed is not for us to say.
 pub(super) fn was_made_while_owed(draft: &stripe::Invoice, invoices: &[stripe::Invoice]) -> bool {
-    is_left_behind(draft) && invoices.iter().any(|earlier| was_owed(earlier, draft))
+    let is_owed = invoices.iter().any(|earlier| was_owed(earlier, draft));
+    is_left_behind(draft) && (is_owed || follows_one_written_off(draft, invoices))
+}
+
+/// Stripe can be set up to write off what it stops to collect: then the last one before the draft is
+/// what made the subscription unpaid.
+fn follows_one_written_off(draft: &stripe::Invoice, invoices: &[stripe::Invoice]) -> bool {
+    let is_manual = |it: &stripe::Invoice| it.billing_reason == Some(BillingReason::Manual);
+    let was_final = |it: &stripe::Invoice| it.finalized_at.is_some_and(|at| at < draft.created);
+    let before = invoices.iter().filter(|it| was_final(it) && !is_manual(it));
+    let last = before.max_by_key(|it| it.finalized_at);
+    last.is_some_and(|last| last.status == Some(InvoiceStatus::Uncollectible))
 }
 
 /// The same, in unpaid time that is over: what was owed has been settled since.
@@ -207,6 +218,17 @@ mod tests {
         let paid = invoice(100, "paid", &json!({"finalized_at": 100, "paid_at": 150}));
         assert!(!was_made_while_owed(&draft, &[paid]));
         assert!(!was_made_while_owed(&owed, &[]), "it is no draft");
+        let written_off = json!({"finalized_at": 50, "marked_uncollectible_at": 60});
+        let written_off = invoice(50, "uncollectible", &written_off);
+        assert!(was_made_while_owed(
+            &draft,
+            std::slice::from_ref(&written_off)
+        ));
+        let paid = invoice(100, "paid", &json!({"finalized_at": 100, "paid_at": 150}));
+        assert!(
+            !was_made_while_owed(&draft, &[paid, written_off]),
+            "long ago"
+        );
     }
 
     #[test]

@@ -143,6 +143,23 @@ fn what_is_drafted_while_unpaid_is_finalized_once_it_is_paid_up() {
     late.check(200, "The subscription is in good standing.");
 }
 
+#[test]
+fn what_a_merchant_s_pause_drafted_in_good_standing_stays_his_when_unpaid_time_ends() {
+    let late = Bought::new("basic", FAILS_LATER);
+    let behavior = [("pause_collection[behavior]", "keep_as_draft")];
+    late.at_stripe("POST", "", &behavior);
+    late.app.advance(TimeDelta::days(33));
+    late.at_stripe("POST", "", &[("pause_collection", "")]);
+    let of_the_pause = late.drafts();
+    assert_eq!((late.status().as_str(), of_the_pause.len()), ("active", 1));
+    late.app.advance(TimeDelta::days(59));
+    assert_eq!((late.status().as_str(), late.drafts().len()), ("unpaid", 2));
+    late.pay_open_invoice();
+    late.app.advance(TimeDelta::hours(1));
+    let left: Vec<String> = late.drafts().iter().map(|it| id(it).to_owned()).collect();
+    assert_eq!(left, [id(&of_the_pause[0])]);
+}
+
 /// The product was down, or without its store, from before the subscription became unpaid until it was
 /// paid up.
 fn check_unseen_unpaid_time(loses_the_store: bool) {
