@@ -388,12 +388,18 @@ fn without_a_mail_server_nothing_is_queued_and_the_pages_say_so() {
     assert!(app.status_page("/").text("#mail-tile").contains("Off"));
 }
 
+/// The setting that names who vouches for the sandbox's mail server, and the folder with the file.
+fn authority() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("authority.pem");
+    std::fs::write(&file, mail::CERTIFICATE).unwrap();
+    let setting = format!("root_certificates = \"{}\"", file.display());
+    (folder, setting)
+}
+
 #[test]
 fn the_connection_is_encrypted_with_starttls_and_its_certificate_checked() {
-    let folder = tempfile::tempdir().unwrap();
-    let authority = folder.path().join("authority.pem");
-    std::fs::write(&authority, mail::CERTIFICATE).unwrap();
-    let authority = format!("root_certificates = \"{}\"", authority.display());
+    let (_folder, authority) = authority();
     let secured: &[(&str, &str)] = &[("mail", "security = \"starttls\""), ("mail", &authority)];
     let app = TestApp::start_with("2026-01-15T10:20:30Z", secured);
     consumer(&app, ADA);
@@ -412,10 +418,7 @@ fn the_connection_is_encrypted_with_starttls_and_its_certificate_checked() {
 
 #[test]
 fn the_connection_is_encrypted_from_its_first_byte_where_the_server_wants_that() {
-    let folder = tempfile::tempdir().unwrap();
-    let authority = folder.path().join("authority.pem");
-    std::fs::write(&authority, mail::CERTIFICATE).unwrap();
-    let authority = format!("root_certificates = \"{}\"", authority.display());
+    let (_folder, authority) = authority();
     let secured: &[(&str, &str)] = &[("mail", "security = \"tls\""), ("mail", &authority)];
     let app = TestApp::start_with("2026-01-15T10:20:30Z", secured);
     app.sandbox.mail.encrypt_at_once();
