@@ -3,7 +3,8 @@
 //! APIM is asked once a day for all subscriptions, Stripe once for each period and once more for
 //! each final invoice. What differs is judged by a pure function ([`judge`]), kept for the status
 //! page, and put right where a program may: days are read again, totals reported again. What a person
-//! has settled ([`settlements`]) is left alone for as long as its figures stay.
+//! has settled ([`settlements`]) is left alone for as long as its figures stay, and nothing is made up
+//! for of such an invoice after that either.
 //!
 //! Once a day the periods that ended are compared without being asked for ([`daily`]).
 
@@ -19,7 +20,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use super::{Metering, MeteringError, Outages, parallel, window};
 use crate::config::Mode;
 use crate::store::comparisons::{self, Comparison, JOBS_TURN};
-use crate::store::disagreements::{self, Compared, Disagreement, Kind, Usage};
+use crate::store::disagreements::{self, Compared, DaysCompared, Disagreement, Kind};
 use crate::store::jobs;
 use crate::store::period::settled;
 use crate::store::settlements::{self, Settlement};
@@ -66,16 +67,6 @@ pub struct Report {
     pub left_out: Vec<String>,
     /// What was put right.
     pub repaired: Vec<String>,
-}
-
-/// How far the days of a period were held against the source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DaysCompared {
-    All,
-    /// Not those before this one: the source may not have them any more.
-    Since(NaiveDate),
-    /// The source did not give one of them.
-    NotAll,
 }
 
 impl Report {
@@ -498,11 +489,7 @@ fn compared(line: &Line) -> Compared {
     Compared {
         subscription_id: line.subscription_id.clone(),
         period: line.period,
-        usage: match line.days_compared {
-            DaysCompared::All => Usage::Compared,
-            DaysCompared::Since(day) => Usage::ComparedSince(day),
-            DaysCompared::NotAll => Usage::NotCompared,
-        },
+        days: line.days_compared,
     }
 }
 

@@ -56,12 +56,14 @@ pub struct Disagreement {
     pub found_at: DateTime<Utc>,
 }
 
-/// How far a comparison has seen the days of a period.
+/// How far the days of a period were held against the source of usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Usage {
-    Compared,
-    ComparedSince(NaiveDate),
-    NotCompared,
+pub enum DaysCompared {
+    All,
+    /// Not those before this one: the source may not have them any more.
+    Since(NaiveDate),
+    /// The source did not give one of them.
+    NotAll,
 }
 
 /// A period that was compared.
@@ -69,7 +71,7 @@ pub enum Usage {
 pub struct Compared {
     pub subscription_id: String,
     pub period: Period,
-    pub usage: Usage,
+    pub days: DaysCompared,
 }
 
 /// Keeps what the comparison of the `compared` periods found, in place of what an earlier one did.
@@ -86,10 +88,10 @@ pub fn replace(
              AND (kind <> 'usage' OR substr(figures, 1, 10) >= ?3)",
     )?;
     for one in compared {
-        let forgotten_from = match one.usage {
-            Usage::Compared => String::new(),
-            Usage::ComparedSince(day) => day.to_string(),
-            Usage::NotCompared => "never".to_owned(),
+        let forgotten_from = match one.days {
+            DaysCompared::All => String::new(),
+            DaysCompared::Since(day) => day.to_string(),
+            DaysCompared::NotAll => "never".to_owned(),
         };
         let key = (&one.subscription_id, seconds(one.period.start));
         forget.execute((key.0, key.1, forgotten_from))?;
@@ -212,15 +214,15 @@ fn disagreement(row: &Row<'_>) -> Result<Disagreement, StoreError> {
 
 #[cfg(test)]
 pub(crate) mod testing {
-    use super::{Compared, Disagreement, Kind, Usage};
+    use super::{Compared, DaysCompared, Disagreement, Kind};
     use crate::store::accounts::testing::noon;
     use crate::store::subscriptions::testing::subscription;
 
-    pub(crate) fn compared(subscription_id: &str, usage: Usage) -> Compared {
+    pub(crate) fn compared(subscription_id: &str, days: DaysCompared) -> Compared {
         Compared {
             subscription_id: subscription_id.to_owned(),
             period: subscription(subscription_id).period.unwrap(),
-            usage,
+            days,
         }
     }
 
@@ -244,7 +246,7 @@ mod tests {
     use chrono::NaiveDate;
 
     use super::testing::{compared, disagreement};
-    use super::{Disagreement, Kind, Usage, count, newest, replace};
+    use super::{DaysCompared, Disagreement, Kind, count, newest, replace};
     use crate::store::testing::scratch;
 
     #[test]
@@ -257,7 +259,7 @@ mod tests {
             });
             replace(db, &[], &found)?;
             assert_eq!(count(db)?, 1, "nothing has to be done about the other");
-            replace(db, &[compared("sub_1", Usage::Compared)], &[])?;
+            replace(db, &[compared("sub_1", DaysCompared::All)], &[])?;
             newest(db, 10)
         });
         let left = change.wait().unwrap();
@@ -273,12 +275,12 @@ mod tests {
                 ..disagreement("sub_1", kind)
             });
             replace(db, &[], &found)?;
-            let see = |usage| replace(db, &[compared("sub_1", usage)], &[]);
+            let see = |days| replace(db, &[compared("sub_1", days)], &[]);
             let day = |day| NaiveDate::from_ymd_opt(2026, 3, day).unwrap();
-            see(Usage::NotCompared)?;
-            see(Usage::ComparedSince(day(3)))?;
+            see(DaysCompared::NotAll)?;
+            see(DaysCompared::Since(day(3)))?;
             let left = newest(db, 10)?;
-            see(Usage::ComparedSince(day(2)))?;
+            see(DaysCompared::Since(day(2)))?;
             Ok((left, count(db)?))
         });
         let (left, in_the_end) = change.wait().unwrap();

@@ -114,7 +114,9 @@ mod tests {
     use super::{Key, Settlement, of_period, settle, take_back};
     use crate::store::accounts::testing::noon;
     use crate::store::disagreements::testing::{compared, disagreement};
-    use crate::store::disagreements::{Disagreement, Kind, Usage, count, newest, replace, settled};
+    use crate::store::disagreements::{
+        DaysCompared, Disagreement, Kind, count, newest, replace, settled,
+    };
     use crate::store::testing::scratch;
 
     fn settlement() -> Settlement {
@@ -141,7 +143,7 @@ mod tests {
         let change = scratch.store.write(|db| {
             let found = disagreement("sub_1", Kind::Invoice);
             let key = key(&found);
-            let compared = [compared("sub_1", Usage::Compared)];
+            let compared = [compared("sub_1", DaysCompared::All)];
             replace(db, &compared, std::slice::from_ref(&found))?;
             assert!(settle(db, &key, &settlement())?);
             assert_eq!((count(db)?, newest(db, 9)?), (0, vec![]));

@@ -6,12 +6,13 @@ use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use rusqlite::Connection;
 
 use super::judge::DayDifference;
-use super::{DaysCompared, Metering, MeteringError, NOTICED_AFTER, Scope};
+use super::{Metering, MeteringError, NOTICED_AFTER, Scope};
 use crate::lifecycle::Status;
 use crate::store::comparisons::{self, Comparison, JOBS_TURN, RECENT};
+use crate::store::disagreements::{self, DaysCompared};
 use crate::store::invoices::{self, Invoice};
 use crate::store::subscriptions::{self, Period, Subscription, Unreadable};
-use crate::store::{StoreError, disagreements, usage};
+use crate::store::{StoreError, usage};
 
 /// A billing period is a year at most.
 const LONGEST_PERIOD: TimeDelta = TimeDelta::days(366);
